@@ -1,0 +1,49 @@
+# make mine        mine: without arguments the embedded chain (ARGS="--blocks 3")
+# make test        the tests that need nothing but pip packages
+# make test-real   the same program against real nodes and tools, fetched into a cache folder
+# make lint        ruff and mypy
+# make bench       the benchmarks (ARGS="cpu --seconds 5")
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: mine test test-real lint bench clean
+.DELETE_ON_ERROR:
+
+mine: $(VENV)/.mine
+	$(BIN)/miner $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --ignore=tests/real $(ARGS)
+
+test-real: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/real $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing. On Debian: sudo apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp per kind of installation, renewed when the requirements change.
+$(VENV)/.mine: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[test,lint]"
+	@touch $@ $(VENV)/.mine
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""What the operator sees: configuration, work sources, work manager, telemetry, command line."""
