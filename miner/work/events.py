@@ -1,0 +1,108 @@
+"""What the manager hears and what it answers. Plain values: a recorded list of events replays a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.base import Hit
+
+from .job import Job
+from .share import Answer, Share
+
+# ---- events: from sources, feeds and the clock
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUp:
+    """The source can take shares and will send jobs."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDown:
+    """The source cannot be reached for now; it keeps trying by itself."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """The source has given up: a person must act. `reason` is a sentence for that person."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """`replace`: everything older of this source is dead now. Otherwise older work stays good (an update)."""
+
+    job: Job
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The source's answer to a share."""
+
+    source: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A feed judged this hit GOOD, or it solves a block of a job that is already dead."""
+
+    device: str
+    hit: Hit
+    job: Job
+    extranonce2: bytes
+    hash: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+SourceEvent = SourceUp | SourceDown | SourceFailed | NewJob | Answered
+Event = SourceEvent | Found | Tick
+
+
+# ---- effects: what the shell must do
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Feeds lease from this job from now on (None: idle); `replace` makes running work stop at once."""
+
+    job: Job | None
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Hits on these jobs (by id) are stale from now on."""
+
+    jobs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Hand this share to its source."""
+
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is over: a limit was reached (ok) or nothing is left to mine on (not ok)."""
+
+    ok: bool
+    reason: str
+
+
+Effect = Serve | Retire | Submit | Finish

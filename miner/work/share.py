@@ -1,0 +1,51 @@
+"""A share on its way to a source, and the answer that comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A hash worth sending, with the fields as they will be submitted."""
+
+    id: int  # process-unique, rising
+    job: Job
+    device: str
+    extranonce2: bytes  # empty for a ready root
+    nonce: int
+    version: int  # full header value
+    ntime: int
+    hash: int  # as compared with targets
+    block: bool  # at most the network target: send it whatever else is true
+    stale: bool  # its job was dead when it was found; only blocks are sent then
+    found_at: float  # seconds, monotonic
+
+
+class Reason(StrEnum):
+    """Why a share was not accepted: the bounded set that metrics carry; the peer's text goes to the log."""
+
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    LOW_DIFFICULTY = "low-difficulty"
+    UNAUTHORIZED = "unauthorized"
+    NOT_SUBSCRIBED = "not-subscribed"
+    BAD_TIME = "bad-time"
+    BAD_VERSION = "bad-version"
+    MALFORMED = "malformed"
+    UNANSWERED = "unanswered"  # no answer in time, or the connection ended first
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the source said of a share."""
+
+    share_id: int
+    accepted: bool
+    block: bool  # the share was handed in as a block: `accepted` speaks of the block
+    reason: Reason | None = None  # None when accepted
+    text: str = ""  # the peer's words, bounded and stripped of control characters
