@@ -169,8 +169,10 @@ class Feed(Protocol):
         ...
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
-        """Hash the hit again and judge it. `ticket`: the target the device's own filter works at, where it is easier
-        than the work's and than the top-word comparison that is always allowed.
+        """Hash the hit again and judge it.
+
+        `ticket`: the target that the device's own filter works at, where it is easier than the work's and easier
+        than comparing the hash's top word alone, which every device may do.
         """
         ...
 
