@@ -1,0 +1,91 @@
+"""The house stands: arrows go down only, and every fact has one home."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("native", "backends", "miner")
+
+# What a package may import of the others; inside miner/ the same rule one level finer.
+BELOW = {
+    "native": set(),
+    "backends": {"native"},
+    "miner": {"native", "backends"},
+}
+BELOW_IN_MINER = {
+    "chain": set(),
+    "work": {"chain"},
+    "sources": {"chain", "work"},
+    "telemetry": set(),
+    "ui": {"telemetry"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*anchor, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+MODULES = list(modules())
+
+
+@pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
+def test_a_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
+    floor, *rest = name.split(".")
+    room = rest[0] if rest else ""
+    for target in imports(name, path):
+        target_floor, *target_rest = target.split(".")
+        if target_floor in PACKAGES and target_floor != floor:
+            assert target_floor in BELOW[floor], f"{name} reaches up to {target}"
+        if floor == target_floor == "miner" and room in BELOW_IN_MINER and target_rest and target_rest[0] != room:
+            assert target_rest[0] in BELOW_IN_MINER[room], f"{name} reaches across to {target}"
+
+
+def memorable(value: object) -> bool:
+    """A literal that states a fact of the field: not a small number, a mask, a power of two or of ten."""
+    if isinstance(value, bytes):
+        return len(value.strip(b"\0\xff")) >= 4
+    if not isinstance(value, int) or isinstance(value, bool) or value < 10_000:
+        return False
+    return value & (value - 1) != 0 and value & (value + 1) != 0 and str(value).rstrip("0") != "1"
+
+
+def test_no_two_modules_hold_the_same_constant() -> None:
+    homes: defaultdict[object, set[str]] = defaultdict(set)
+    for name, path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and memorable(node.value):
+                homes[node.value].add(name)
+    twice = {
+        hex(value) if isinstance(value, int) else value: sorted(where)
+        for value, where in homes.items()
+        if len(where) > 1
+    }
+    assert not twice
+
+
+def test_the_walk_sees_the_house_it_judges() -> None:
+    assert {name.split(".")[0] for name, _ in MODULES} == set(PACKAGES)
+    assert "miner.chain.hashes" in set(imports("miner.work.job", ROOT / "miner/work/job.py"))
