@@ -1,5 +1,8 @@
 """Bitcoin's own data: headers, targets, transactions, blocks, addresses. Pure functions and frozen values."""
 
+from miner.chain.coinbase import Coinbase, build_coinbase, parse_coinbase
+from miner.chain.commitment import find_commitment, is_commitment, witness_commitment
+from miner.chain.compact_size import compact_size
 from miner.chain.errors import (
     AddressError,
     BlockError,
@@ -21,6 +24,7 @@ from miner.chain.network import Network
 from miner.chain.script import push, push_height, read_height
 from miner.chain.subsidy import COIN, MAX_MONEY, subsidy
 from miner.chain.target import DIFFICULTY_ONE, MAX_TARGET, Target, difficulty_of
+from miner.chain.transaction import MAX_WEIGHT, Transaction, TxIn, TxOut
 
 __all__ = [
     "COIN",
@@ -28,10 +32,12 @@ __all__ = [
     "HEADER_SIZE",
     "MAX_MONEY",
     "MAX_TARGET",
+    "MAX_WEIGHT",
     "ZERO_HASH",
     "AddressError",
     "BlockError",
     "ChainError",
+    "Coinbase",
     "CoinbaseError",
     "EncodingError",
     "HashError",
@@ -43,16 +49,25 @@ __all__ = [
     "ScriptError",
     "Target",
     "TargetError",
+    "Transaction",
     "TransactionError",
+    "TxIn",
+    "TxOut",
+    "build_coinbase",
+    "compact_size",
     "difficulty_of",
     "display",
+    "find_commitment",
     "fold",
     "from_display",
+    "is_commitment",
     "merkle_branch",
     "merkle_root",
+    "parse_coinbase",
     "push",
     "push_height",
     "read_height",
     "sha256d",
     "subsidy",
+    "witness_commitment",
 ]
