@@ -1,5 +1,6 @@
 """Bitcoin's own data: headers, targets, transactions, blocks, addresses. Pure functions and frozen values."""
 
+from miner.chain.address import Address, AddressKind, parse_address, payout_script
 from miner.chain.coinbase import Coinbase, build_coinbase, parse_coinbase
 from miner.chain.commitment import find_commitment, is_commitment, witness_commitment
 from miner.chain.compact_size import compact_size
@@ -34,7 +35,9 @@ __all__ = [
     "MAX_TARGET",
     "MAX_WEIGHT",
     "ZERO_HASH",
+    "Address",
     "AddressError",
+    "AddressKind",
     "BlockError",
     "ChainError",
     "Coinbase",
@@ -63,7 +66,9 @@ __all__ = [
     "is_commitment",
     "merkle_branch",
     "merkle_root",
+    "parse_address",
     "parse_coinbase",
+    "payout_script",
     "push",
     "push_height",
     "read_height",
