@@ -1,6 +1,7 @@
 """Bitcoin's own data: headers, targets, transactions, blocks, addresses. Pure functions and frozen values."""
 
 from miner.chain.address import Address, AddressKind, parse_address, payout_script
+from miner.chain.block import Block, serialise_block
 from miner.chain.coinbase import Coinbase, build_coinbase, parse_coinbase
 from miner.chain.commitment import find_commitment, is_commitment, witness_commitment
 from miner.chain.compact_size import compact_size
@@ -38,6 +39,7 @@ __all__ = [
     "Address",
     "AddressError",
     "AddressKind",
+    "Block",
     "BlockError",
     "ChainError",
     "Coinbase",
@@ -72,6 +74,7 @@ __all__ = [
     "push",
     "push_height",
     "read_height",
+    "serialise_block",
     "sha256d",
     "subsidy",
     "witness_commitment",
