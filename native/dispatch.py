@@ -1,0 +1,97 @@
+"""Which searches this machine could run, best first, and how to get one that is fit for use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from native.cache import NO_CACHE, KernelCache
+from native.errors import ProofError, UnusableKernelError
+from native.features import Features, host_features
+from native.kernel import Kernel
+from native.proof import prove
+from native.symbolic import layout
+
+_COMMON = ("midstates", "fill")  # what every kernel compiles besides its own scan
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A search that may be compiled; `unusable` says what stands against it on this machine.
+
+    compile_s: about what compiling costs, in seconds of one core of 2023; only the ratios matter.
+    """
+
+    name: str
+    lanes: int
+    ternary: bool
+    requires: tuple[str, ...]
+    compile_s: float
+    unusable: str | None = None
+
+
+# By speed, fastest first. A narrower vector compiles no faster: the code is as long, and without AVX-512 longer.
+_ALL = (
+    Candidate("avx512x16", 16, True, ("avx512f",), 1.2),
+    Candidate("avx512x8", 8, True, ("avx512f", "avx512vl"), 1.1),
+    Candidate("avx2x8", 8, False, ("avx2",), 1.6),
+    Candidate("vector4", 4, False, (), 1.8),
+    Candidate("scalar", 1, False, (), 1.6),
+)
+
+
+def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
+    """Every search there is, best first, with the reason where this machine (or `features`) cannot run it."""
+    features = features or host_features()
+    return tuple(_judged(candidate, features) for candidate in _ALL)
+
+
+def startup_order(choice: Sequence[Candidate], cache: KernelCache = NO_CACHE) -> tuple[Candidate, ...]:
+    """What to load in turn, from the usable of `choice` (best first): something quick to start with, then the best.
+
+    One candidate if the best is cached, or if no other starts in half its time; none if none is usable.
+    """
+    usable = [candidate for candidate in choice if candidate.unusable is None]
+    if not usable:
+        return ()
+    cost = {x.name: 0.0 if cache.holds(x.name) else x.compile_s for x in usable}
+    best, quickest = usable[0], min(usable, key=lambda x: cost[x.name])
+    return (quickest, best) if cost[quickest.name] < cost[best.name] / 2 else (best,)
+
+
+def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features | None = None) -> Kernel:
+    """Compile a candidate, or take it from the cache, and prove it.
+
+    Raises UnusableKernelError, CompilationError or ProofError, all KernelErrors: another candidate may do. One process
+    compiles for one set of features: FeatureError for a second.
+    """
+    if candidate.unusable is not None:
+        raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")
+    # numba takes 0.3 s to import, and a machine whose candidates are only listed never needs it.
+    from native.compiled import compile_fill, compile_midstates, compile_scan  # noqa: PLC0415
+
+    features = features or host_features()
+    folder = cache.folder_for
+    kernel = Kernel(
+        name=candidate.name,
+        lanes=candidate.lanes,
+        requires=candidate.requires,
+        slots=layout().slots,
+        operations=layout().operations,
+        run_scan=compile_scan(features, candidate.lanes, ternary=candidate.ternary, folder=folder(candidate.name)),
+        run_midstates=compile_midstates(features, folder("midstates")),
+        run_fill=compile_fill(features, folder("fill")),
+    )
+    try:
+        prove(kernel)
+    except ProofError:
+        for name in (candidate.name, *_COMMON):  # what is on disk is suspect too
+            cache.forget(name)
+        raise
+    return kernel
+
+
+def _judged(candidate: Candidate, features: Features) -> Candidate:
+    if not (missing := features.lacks(candidate.requires)):
+        return candidate
+    return replace(candidate, unusable=f"this processor has no {', '.join(missing)}")

@@ -1,0 +1,116 @@
+"""A compiled search and how to use it: parameters once per job, then ranges of nonces."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native.cache import NO_CACHE, KernelCache
+from native.features import host_features
+from native.symbolic import MIDSTATE_WORDS, Operations
+
+NONCES = 1 << 32
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A search that has been compiled and proven; shared by as many threads as like.
+
+    lanes: nonces tested at once. requires: the CPU features that it uses. slots: the words of a row of parameters.
+    operations: what one nonce costs under one version.
+    """
+
+    name: str
+    lanes: int
+    requires: tuple[str, ...]
+    slots: int
+    operations: Operations
+    run_scan: Callable[..., Any] = field(repr=False)
+    run_midstates: Callable[..., Any] = field(repr=False)
+    run_fill: Callable[..., Any] = field(repr=False)
+
+
+def prepare(kernel: Kernel, header76: bytes, versions: Sequence[int], target: int) -> Words:
+    """The parameters of a job, shape (len(versions), kernel.slots): one row for each version.
+
+    header76: the first 76 bytes of a header, whose version field is replaced by each of `versions` (32 raw bits each).
+    target: the largest hash to report, 1 .. 2**256 - 1; the search looks at its most significant 32 bits only.
+    Raises ValueError for anything else.
+    """
+    if len(header76) != 76:
+        raise ValueError(f"76 bytes of header are needed, not {len(header76)}")
+    if not 0 < target < 1 << 256:
+        raise ValueError(f"target out of range: {target:#x}")
+    states = _midstates(kernel.run_midstates, header76[:64], versions)
+    params = np.empty((len(states), kernel.slots), np.uint32)
+    kernel.run_fill(states, _words(header76[64:]), target >> 224, params)
+    return params
+
+
+def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to stop
+    kernel: Kernel, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
+) -> tuple[int, int]:
+    """Test the nonces start .. start + count - 1 under every row of `params`; return (done, found).
+
+    Exact: every nonce of start .. start + done - 1 was tested under all rows, and hits[:found] names each hit among
+    them as (nonce, row), in the order of nonces, then rows. A hit is a hash whose most significant 32 bits are at most
+    the target's: everything that meets the target and, rarely, a hash just above it, so confirm each with hashlib.
+
+    hits: shape (capacity, 2), capacity at least the number of rows; when a nonce's hits no longer fit, `done` stops in
+    front of it, and a scan from there goes on without loss.
+    cancel: shape (1,); as soon as it holds something other than `epoch` (0 .. 2**32 - 1), the scan returns what is
+    done. Looked at before every vector of nonces, so within a microsecond or two. Releases the GIL.
+    Raises ValueError for a range outside 0 .. 2**32 and for arrays that are not C-contiguous, writable uint32.
+    """
+    if not 0 <= start <= start + count <= NONCES or count < 0:
+        raise ValueError(f"not a range of nonces: {count} from {start}")
+    if not 0 <= epoch < 1 << 32:
+        raise ValueError(f"not a 32-bit epoch: {epoch}")
+    _require("params", params, (None, kernel.slots))
+    _require("hits", hits, (None, 2))
+    _require("cancel", cancel, (1,))
+    rows = len(params)
+    if not 0 < rows <= len(hits):
+        raise ValueError(f"{rows} rows of parameters need at least one row and as much room for hits, not {len(hits)}")
+    done, found = kernel.run_scan(params, start, count, hits, cancel, epoch, np.empty(rows, np.uint32))
+    return done, found
+
+
+def midstates(prefix64: bytes, versions: Sequence[int], cache: KernelCache = NO_CACHE) -> Words:
+    """SHA-256's state after 64 bytes of header, shape (len(versions), 8), for devices that take midstates.
+
+    prefix64: the first 64 bytes of a header, whose version field is replaced by each of `versions`.
+    Compiled at the first call, or taken from the cache. Raises ValueError for other lengths and values.
+    """
+    from native.compiled import compile_midstates  # noqa: PLC0415 # numba takes 0.3 s to import
+
+    return _midstates(compile_midstates(host_features(), cache.folder_for("midstates")), prefix64, versions)
+
+
+def _midstates(run: Callable[..., Any], prefix64: bytes, versions: Sequence[int]) -> Words:
+    if len(prefix64) != 64:
+        raise ValueError(f"64 bytes of header are needed, not {len(prefix64)}")
+    values = [operator.index(version) for version in versions]
+    if not values or not 0 <= min(values) <= max(values) < 1 << 32:
+        raise ValueError(f"versions are one or more 32-bit values, not {values}")
+    states = np.empty((len(values), MIDSTATE_WORDS), np.uint32)
+    run(_words(prefix64), np.array(values, np.uint32).byteswap(), states)
+    return states
+
+
+def _words(data: bytes) -> Words:
+    return np.frombuffer(data, ">u4").astype(np.uint32)
+
+
+def _require(name: str, array: Words, shape: tuple[int | None, ...]) -> None:
+    fits = array.ndim == len(shape) and all(want in {None, got} for want, got in zip(shape, array.shape, strict=True))
+    if not (fits and array.dtype == np.uint32 and array.flags.carray):
+        wanted = "(" + ", ".join("n" if want is None else str(want) for want in shape) + ")"
+        raise ValueError(f"{name} must be a writable C-contiguous uint32 array of shape {wanted}, not {array.shape}")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import native
+from native import cache as cache_module
+
+FEATURES = native.Features("x86_64", "x86-64", frozenset())
+
+LOAD_BEST = """
+import sys, native
+from pathlib import Path
+cache = native.open_cache(Path(sys.argv[1]), native.host_features())
+assert cache.unusable is None
+native.load(next(x for x in native.candidates() if x.unusable is None), cache)
+from native import compiled as functions
+for function in functions._compiled.values():
+    assert sum(function.stats.cache_misses.values()) == 0, function.stats
+"""
+
+
+def folder_of(state: Path, features: native.Features = FEATURES) -> Path:
+    opened = native.open_cache(state, features)
+    assert opened.unusable is None
+    assert opened.folder is not None
+    return opened.folder
+
+
+def refused(state: Path) -> str:
+    opened = native.open_cache(state, FEATURES)
+    assert opened.folder is None
+    assert opened.folder_for("scalar") is None
+    assert not opened.holds("scalar")
+    return opened.unusable or ""
+
+
+def test_a_second_process_compiles_nothing(best: native.Kernel, cache: native.KernelCache, state: Path) -> None:
+    assert cache.folder is not None
+    assert cache.holds(best.name)
+    before = {x: x.stat().st_mtime_ns for x in cache.folder.rglob("*") if x.is_file()}
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOAD_BEST, str(state)],
+        check=True,
+        env={"PYTHONPATH": str(Path(native.__file__).parents[1])},
+    )
+    assert {x: x.stat().st_mtime_ns for x in cache.folder.rglob("*") if x.is_file()} == before
+
+
+def test_the_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "state")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    assert folder_of(tmp_path / "state") == folder
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o755])
+@pytest.mark.parametrize("level", ["kernels", "digest"])
+def test_a_folder_open_to_others_is_not_used(tmp_path: Path, mode: int, level: str) -> None:
+    folder = folder_of(tmp_path)
+    (folder if level == "digest" else folder.parent).chmod(mode)
+    assert "chmod 700" in refused(tmp_path)
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert "belongs to user" in refused(tmp_path)
+
+
+def test_a_link_to_a_folder_is_not_used(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "elsewhere")
+    (tmp_path / "kernels").symlink_to(folder.parent)
+    assert "not a folder" in refused(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_only_loses_the_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be kept" in refused(tmp_path / "file" / "state")
+
+
+def test_a_damaged_file_only_loses_the_cache(best: native.Kernel, cache: native.KernelCache, tmp_path: Path) -> None:
+    assert cache.folder is not None
+    shutil.copytree(cache.folder / best.name, tmp_path / best.name)
+    for file in (tmp_path / best.name).rglob("*.nbi"):
+        file.write_bytes(b"torn")
+    candidate = next(x for x in native.candidates() if x.name == best.name)
+    assert native.load(candidate, native.KernelCache(tmp_path)).name == best.name
+
+
+def test_a_change_of_the_code_leaves_its_kernels_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "native"
+    shutil.copytree(Path(native.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache_module, "__file__", str(package / "cache.py"))
+    before = folder_of(tmp_path)
+    source = package / "vector.py"
+    stamp = source.stat().st_mtime_ns
+    source.write_bytes(source.read_bytes().replace(b"0x96", b"0x69"))
+    os.utime(source, ns=(stamp, stamp))
+    assert folder_of(tmp_path) != before
+
+
+def test_another_processor_has_another_folder(tmp_path: Path) -> None:
+    assert folder_of(tmp_path) != folder_of(tmp_path, native.Features("x86_64", "x86-64-v3", frozenset()))
+
+
+def test_the_digests_longest_out_of_use_are_removed(tmp_path: Path) -> None:
+    for age in range(6):
+        stale = tmp_path / "kernels" / f"digest{age}"
+        stale.mkdir(parents=True, mode=0o700)
+        stale.parent.chmod(0o700)
+        os.utime(stale, (1e9 - age, 1e9 - age))
+    current = folder_of(tmp_path)
+    assert {x.name for x in current.parent.iterdir()} == {current.name, "digest0", "digest1", "digest2"}
