@@ -1,0 +1,184 @@
+"""Found blocks on their way to every node, until each has answered.
+
+    found (on disk already) -> sent to all nodes at once -> answered by each, or sent again after a wait
+                                                         -> the first "yes" answers the share
+                                                         -> the last answer settles the journal
+
+"duplicate" is a yes: the block is known. Transport failures are never an answer. Decided without a clock or a socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from miner.sources.node.journal import FoundBlock
+from miner.work.events import Answered
+from miner.work.share import Answer, Reason
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
+ENOUGH_S = 600.0  # a block that one node took is not carried to unreachable others for longer
+_YES = frozenset({"", "duplicate"})
+_LOST_RACE = frozenset(
+    {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", "prev-blk-not-found", "bad-prevblk"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A block to hand in; `share_id` None for one left over from an earlier run."""
+
+    block: FoundBlock
+    share_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A node answered submitblock: "" for accepted, otherwise its word."""
+
+    block_hash: str
+    node: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """A node could not be asked."""
+
+    block_hash: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = Deliver | Replied | Unreached | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Effect: hand the block to this node, on this node's own connection."""
+
+    block: FoundBlock
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Effect: every node answered; the journal need not keep the block for the next start."""
+
+    block: FoundBlock
+    answers: dict[str, str]
+
+
+Effect = Send | Settle | Answered
+
+
+@dataclass(slots=True)
+class _Parcel:
+    block: FoundBlock
+    share_id: int | None
+    since: float
+    waiting: dict[str, float]  # node -> when to send again; infinite while an answer is awaited
+    pause: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """All blocks under way. `nodes` in order of trust: the first is the one whose templates are mined."""
+
+    source: str
+    nodes: tuple[str, ...]
+    _parcels: dict[str, _Parcel] = field(default_factory=dict)
+
+    @property
+    def under_way(self) -> int:
+        """Blocks that some node has not answered yet."""
+        return len(self._parcels)
+
+    @property
+    def unanswered(self) -> int:
+        """Blocks that no node at all has taken yet."""
+        return sum(1 for parcel in self._parcels.values() if not _accepted(parcel))
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event and answer what to do; `now` on the monotonic clock."""
+        match event:
+            case Deliver(block, share_id):
+                if block.hash in self._parcels:
+                    return []
+                self._parcels[block.hash] = _Parcel(block, share_id, now, dict.fromkeys(self.nodes, float("inf")))
+                return [Send(block, node) for node in self.nodes]
+            case Replied(block_hash, node, verdict):
+                return self._replied(block_hash, node, verdict)
+            case Unreached(block_hash, node, _):
+                return self._unreached(block_hash, node, now)
+            case Tick():
+                return self._due(now)
+            case _:
+                assert_never(event)
+
+    def _replied(self, block_hash: str, node: str, verdict: str) -> list[Effect]:
+        parcel = self._parcels.get(block_hash)
+        if parcel is None or node not in parcel.waiting:
+            return []
+        del parcel.waiting[node]
+        verdict = verdict.removeprefix("rejected: ")  # bcoin
+        before = _accepted(parcel)
+        parcel.answers[node] = verdict
+        effects: list[Effect] = []
+        if parcel.share_id is not None:
+            if _accepted(parcel) and not before:
+                answer = Answer(parcel.share_id, accepted=True, block=True, text=verdict)
+                effects.append(Answered(self.source, answer))
+            elif not parcel.waiting and not _accepted(parcel):
+                answer = Answer(parcel.share_id, accepted=False, block=True, reason=reason_of(verdict), text=verdict)
+                effects.append(Answered(self.source, answer))
+        if not parcel.waiting:
+            del self._parcels[block_hash]
+            effects.append(Settle(parcel.block, parcel.answers))
+        return effects
+
+    def _unreached(self, block_hash: str, node: str, now: float) -> list[Effect]:
+        parcel = self._parcels.get(block_hash)
+        if parcel is not None and node in parcel.waiting:
+            pause = parcel.pause.get(node, FIRST_WAIT_S)
+            parcel.waiting[node] = now + pause
+            parcel.pause[node] = min(2 * pause, LONGEST_WAIT_S)
+        return []
+
+    def _due(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for parcel in list(self._parcels.values()):
+            if now - parcel.since >= ENOUGH_S and _accepted(parcel):
+                del self._parcels[parcel.block.hash]
+                effects.append(Settle(parcel.block, parcel.answers))
+                continue
+            for node, at in parcel.waiting.items():
+                if at <= now:
+                    parcel.waiting[node] = float("inf")
+                    effects.append(Send(parcel.block, node))
+        return effects
+
+
+def reason_of(verdict: str) -> Reason:
+    """The bounded reason behind a node's word (BIP 22 and Bitcoin Core's validation)."""
+    if verdict in _LOST_RACE:
+        return Reason.STALE
+    if verdict == "high-hash":
+        return Reason.LOW_DIFFICULTY
+    if verdict.startswith("time-"):
+        return Reason.BAD_TIME
+    if verdict.startswith("bad-version"):
+        return Reason.BAD_VERSION
+    if verdict.startswith("bad-"):
+        return Reason.MALFORMED
+    return Reason.OTHER
+
+
+def _accepted(parcel: _Parcel) -> bool:
+    return any(verdict in _YES for verdict in parcel.answers.values())
