@@ -11,7 +11,7 @@ from miner.chain.errors import ScriptError
 MAX_PUSH = 520  # bytes; MAX_SCRIPT_ELEMENT_SIZE
 MAX_HEIGHT = 0x7FFFFFFF
 
-_OP_0, _OP_1NEGATE, _OP_1, _OP_16 = 0x00, 0x4F, 0x51, 0x60
+_OP_1NEGATE, _OP_1, _OP_16 = 0x4F, 0x51, 0x60
 _OP_PUSHDATA1, _OP_PUSHDATA2 = 0x4C, 0x4D
 
 
@@ -66,7 +66,7 @@ def read_height(script_sig: bytes) -> int:
     opcode = script_sig[0] if script_sig else -1
     if _OP_1 <= opcode <= _OP_16:
         return opcode - _OP_1 + 1
-    if 0 <= opcode <= 5:
+    if 0 <= opcode <= 4:
         height = int.from_bytes(script_sig[1 : 1 + opcode], "little")
         if height <= MAX_HEIGHT and script_sig.startswith(push_height(height)):
             return height

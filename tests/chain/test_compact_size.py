@@ -65,3 +65,10 @@ def test_a_count_of_more_items_than_the_bytes_could_hold_is_refused_before_any_i
         Reader(b"\x02" + bytes(81)).count(41)
     with pytest.raises(EncodingError):
         Reader(b"\xff" + b"\xff" * 8).count(1)
+
+
+def test_a_counted_string_may_be_empty_or_fill_the_rest_but_not_more() -> None:
+    assert Reader(b"\x00").counted() == b""
+    assert Reader(b"\x03abc").counted() == b"abc"
+    with pytest.raises(EncodingError):
+        Reader(b"\x04abc").counted()

@@ -36,7 +36,18 @@ def test_only_32_bytes_are_displayed(size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "00", "0" * 63, "0" * 65, "zz" * 32, "0x" + "00" * 31, "00 " * 21 + "0", "00" * 31 + "  ", "\uff10" * 64],
+    [
+        "",
+        "00",
+        "0" * 63,
+        "0" * 65,
+        "zz" * 32,
+        "0x" + "00" * 31,
+        "00 " * 21 + "0",
+        "00 " * 32,
+        "00" * 31 + "  ",
+        "\uff10" * 64,
+    ],
 )
 def test_only_64_hex_digits_are_a_hash(text: str) -> None:
     with pytest.raises(HashError):

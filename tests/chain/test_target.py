@@ -96,7 +96,7 @@ def test_target_is_the_largest_that_is_at_least_as_hard_as_the_difficulty(diffic
 
 
 def test_difficulties_beyond_the_range_of_hashes_are_clamped() -> None:
-    assert Target.from_difficulty(5e-324) == Target(MAX_TARGET)
+    assert Target.from_difficulty(5e-324) == Target(2**256 - 1)
     assert Target.from_difficulty(1e300) == Target(1)
     assert Target.from_difficulty(10**400) == Target(1)
 
@@ -121,6 +121,7 @@ def test_a_target_is_between_1_and_the_greatest_hash(value: int) -> None:
 
 def test_expected_hashes_are_the_inverse_of_the_chance_of_one_hash() -> None:
     assert Target(MAX_TARGET).expected_hashes == 1
+    assert Target(1).expected_hashes == 2**255
     assert Target((1 << 255) - 1).expected_hashes == 2
     assert Target(DIFFICULTY_ONE).expected_hashes == pytest.approx(2**32 * 1.00001525902, rel=1e-10)
 
