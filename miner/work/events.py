@@ -64,12 +64,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class MiningBegan:
+    """The first hashes were done, compiling is over: mining time counts from now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
 
 SourceEvent = SourceUp | SourceDown | SourceFailed | NewJob | Answered
-Event = SourceEvent | Found | Tick
+Event = SourceEvent | Found | MiningBegan | Tick
 
 
 # ---- effects: what the shell must do
