@@ -1,0 +1,35 @@
+"""The benchmarks there are. Each stands in a module with `configure` and `run`, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from rich.console import Console
+
+
+class BenchmarkModule(Protocol):
+    """What a benchmark's module offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the benchmark's own options."""
+
+    def run(self, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+        """Measure, print what a person wants to know, and return what a program wants to know, ready for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A name for the command line, and the question that it answers."""
+
+    name: str
+    question: str
+    module: str
+
+    def load(self) -> BenchmarkModule:
+        return cast(BenchmarkModule, importlib.import_module(self.module))
+
+
+BENCHMARKS = (Benchmark("cpu", "How fast does each search hash on this processor, and how soon?", "benchmarks.cpu"),)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import native
+from benchmarks import machine
+from benchmarks.measure import Spread, rates, within_sigmas
+from benchmarks.registry import BENCHMARKS
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "benchmarks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_a_spread_shows_the_noise_and_what_is_behind_it() -> None:
+    spread = Spread.of([float(x) for x in range(100, 0, -1)])
+    assert (spread.median, spread.min, spread.max, spread.p95, spread.samples) == (50.5, 1.0, 100.0, 96.0, 100)
+    assert Spread.of([3.0]).p95 == 3.0
+    with pytest.raises(ValueError, match="no samples"):
+        Spread.of([])
+
+
+def test_a_rate_is_an_amount_over_a_time() -> None:
+    samples = rates(lambda: 1000, 0.01)
+    assert samples
+    assert min(samples) > 0
+
+
+def test_chance_is_told_from_a_lost_hit() -> None:
+    assert within_sigmas(1000, 1150.0, 5.0)
+    assert not within_sigmas(1000, 1200.0, 5.0)
+    assert within_sigmas(0, 0.1, 5.0)
+
+
+def test_other_peoples_work_and_stolen_time_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine.Clock(wall_s=0.0, busy_s=0.0, stolen_s=0.0, own_s=0.0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    def after(**changed: float) -> list[str]:
+        values = {"wall_s": 10.0, "busy_s": 10.1, "stolen_s": 0.0, "own_s": 10.0} | changed
+        monkeypatch.setattr(machine.Clock, "now", lambda: machine.Clock(**values))
+        return machine.disturbances(before)
+
+    assert after() == []
+    assert after(busy_s=15.0) == ["other processes used 50% of a core"]
+    assert after(stolen_s=1.0) == ["the hypervisor took 5.0% of the processor time"]
+    assert machine.disturbances(None) == []
+
+
+def test_without_a_name_it_lists_what_there_is() -> None:
+    answer = bench()
+    assert answer.returncode == 0
+    assert all(x.name in answer.stdout for x in BENCHMARKS)
+    assert bench("flux").returncode == 2
+
+
+def test_the_cpu_benchmark_measures_and_checks_what_it_measures(tmp_path: Path) -> None:
+    best = next(x.name for x in native.candidates() if x.unusable is None)
+    answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", best, "--json", str(tmp_path / "out"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+    one, two = json.loads((tmp_path / "out").read_text())["kernels"]
+    assert [(x["name"], x["threads"], x["midstates"]) for x in (one, two)] == [(best, 1, 1), (best, 2, 1)]
+    for result in (one, two):
+        rate = result["hashes_per_second"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["p95"] <= rate["max"]
+        assert result["hits"]["right"]
+        assert result["compile_s"] > 0
+        assert result["cached_s"] > 0
+
+
+def test_a_kernel_that_is_not_here_is_an_error() -> None:
+    answer = bench("cpu", "--kernels", "flux")
+    assert answer.returncode == 1
+    assert "scalar" in answer.stdout
