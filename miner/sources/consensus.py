@@ -92,7 +92,8 @@ class Judge:
     def __init__(self, network: Network = Network.REGTEST) -> None:
         self.network = network
         self._thread = threading.get_ident()
-        self._states: dict[bytes, str] = {}  # by block hash, of the submission under way
+        self._awaited = b""  # hash of the block under way
+        self._state = ""  # what the log said of it, unless valid
         self._internal_error = False
         with ExitStack() as stack:
             try:
@@ -160,30 +161,29 @@ class Judge:
         return manager
 
     def _rule(self, block_hash: bytes, decoded: Any) -> Ruling:
-        self._states.clear()
+        self._awaited, self._state = block_hash, ""
         failed = False
         try:
             new = self._manager.process_block(decoded)
         except pbk.ProcessBlockException:
             new, failed = True, True
-        state = self._states.get(block_hash, "")
         if self._internal_error:
-            raise EngineFailed(f"Bitcoin Core's consensus engine broke down: {state or 'it does not say why'}")
+            raise EngineFailed(f"Bitcoin Core's consensus engine broke down: {self._state or 'it does not say why'}")
         if not new:
             return Ruling("duplicate")
         if self._header(self._chain.height).hash == block_hash:
             return ACCEPTED
-        reason, _, detail = state.partition(", ")
+        reason, _, detail = self._state.partition(", ")
         return Ruling(reason or ("rejected" if failed else "inconclusive"), detail)
 
     def _header(self, height: int) -> Header:
         return Header.unpack(bytes(self._chain.block_tree_entries[height].block_header))
 
     def _hear(self, message: str) -> None:
-        """Called by the engine, inside process_block, for each line of its log; other judges' lines come along."""
+        """Called by the engine for each line of its log, those of other judges in the process included."""
         found = _CHECKED.search(message)
-        if found and threading.get_ident() == self._thread:
-            self._states[from_display(found[1])] = "".join(filter(str.isprintable, found[2]))[:_TEXT_LIMIT]
+        if found and from_display(found[1]) == self._awaited:
+            self._state = "".join(filter(str.isprintable, found[2]))[:_TEXT_LIMIT]
 
     def _checked(self, _data: Any, _block: Any, state: Any) -> None:
         if state.validation_mode == pbk.ValidationMode.INTERNAL_ERROR:

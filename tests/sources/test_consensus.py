@@ -105,6 +105,7 @@ def test_a_block_that_was_refused_before_is_a_duplicate_too(judge: Judge) -> Non
 def test_a_block_beside_the_chain_is_accepted_once_its_branch_is_longer(judge: Judge) -> None:
     genesis = judge.tip
     assert judge.submit(block_on(genesis)).accepted
+    assert judge.submit(block_on(judge.tip, version=1)).reason == "bad-version(0x00000001)"
     fork = block_on(genesis, tag=b"other")
     assert judge.submit(fork).reason == "inconclusive"
     with Judge() as elsewhere:
