@@ -33,6 +33,23 @@ def base58check(payload: bytes) -> str:
     return "1" * (len(raw) - len(raw.lstrip(b"\0"))) + text
 
 
+def segwit_address(hrp: str, values: list[int], constant: int) -> str:
+    """Any 5-bit values under a right checksum, however wrong they are otherwise."""
+
+    def remainder(stream: list[int]) -> int:
+        state = 1
+        for value in stream:
+            top, state = state >> 25, (state & 0x1FFFFFF) << 5 ^ value
+            for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+                state ^= generator * (top >> bit & 1)
+        return state
+
+    expanded = [ord(each) >> 5 for each in hrp] + [0] + [ord(each) & 31 for each in hrp]
+    checksum = remainder(expanded + values + [0] * 6) ^ constant
+    everything = values + [checksum >> 5 * (5 - place) & 31 for place in range(6)]
+    return hrp + "1" + "".join("qpzry9x8gf2tvdw0s3jn54khce6mua7l"[value] for value in everything)
+
+
 @pytest.mark.golden("addresses_valid")
 def test_valid_addresses_of_every_type_and_network_give_their_script(vector: dict[str, Any]) -> None:
     network = Network.from_chain(vector["network"])
@@ -157,6 +174,27 @@ def test_every_hash_has_a_base58_address_on_every_network(hash160: bytes, networ
     p2sh = base58check(bytes([network.p2sh_version]) + hash160)
     assert payout_script(p2pkh, network) == bytes.fromhex("76a914") + hash160 + bytes.fromhex("88ac")
     assert payout_script(p2sh, network) == bytes.fromhex("a914") + hash160 + bytes.fromhex("87")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("size", [0, 1, 2, 19, 20, 21, 31, 32, 33, 40, 41])
+def test_programs_have_2_to_40_bytes_and_20_or_32_in_version_0(size: int, network: Network) -> None:
+    values = [0] * -(-8 * size // 5)
+    for version, constant, sizes in ((0, 1, {20, 32}), (1, 0x2BC830A3, range(2, 41)), (16, 0x2BC830A3, range(2, 41))):
+        text = segwit_address(network.hrp, [version, *values], constant)
+        if size in sizes:
+            opcode = 0x50 + version if version else 0
+            assert parse_address(text, network).script_pubkey == bytes([opcode, size]) + bytes(size)
+        else:
+            with pytest.raises(AddressError, match=f"{size} bytes"):
+                parse_address(text, network)
+
+
+@pytest.mark.parametrize("characters", [6, 9, 14, 17, 25])
+def test_a_superfluous_character_of_padding_is_refused(characters: int) -> None:
+    text = segwit_address("bc", [1] + [0] * characters, 0x2BC830A3)
+    with pytest.raises(AddressError, match="more than 4 bits"):
+        parse_address(text, Network.MAIN)
 
 
 @pytest.mark.parametrize(

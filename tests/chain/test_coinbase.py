@@ -154,6 +154,16 @@ def test_a_tag_without_any_room_is_left_out() -> None:
     assert len(script_of(coinbase, bytes(75))) == 99
 
 
+def test_height_aux_and_extranonce_may_fill_the_script_to_its_last_byte() -> None:
+    coinbase = build_coinbase(height=840_000, outputs=[PAYOUT], extranonce_size=75, tag=b"/angara/", aux=b"x" * 19)
+    assert len(parse_coinbase(coinbase.stripped(bytes(75))).inputs[0].script_sig) == 100
+
+
+@pytest.mark.parametrize(("height", "script"), [(1, "5100"), (16, "6000"), (17, "0111"), (128, "028000")])
+def test_only_a_script_of_one_byte_is_padded(height: int, script: str) -> None:
+    assert script_of(build_coinbase(height=height, outputs=[PAYOUT], extranonce_size=0), b"").hex() == script
+
+
 def test_what_may_not_be_cut_is_refused_when_it_does_not_fit() -> None:
     with pytest.raises(CoinbaseError, match="room for 100"):
         build_coinbase(height=840_000, outputs=[PAYOUT], extranonce_size=75, aux=b"x" * 20)
@@ -221,6 +231,12 @@ def test_only_a_transaction_that_spends_nothing_is_read_as_a_coinbase() -> None:
     assert parse_coinbase(raw).is_coinbase
     with pytest.raises(CoinbaseError, match="spends an output"):
         parse_coinbase(raw.replace(bytes(32), b"\x01" * 32))
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_a_coinbase_with_the_shortest_or_longest_script_is_read(size: int) -> None:
+    raw = build_coinbase(height=840_000, outputs=[PAYOUT], extranonce_size=0).stripped(b"")
+    assert len(parse_coinbase(raw[:41] + bytes([size]) + bytes(size) + raw[46:]).inputs[0].script_sig) == size
 
 
 @pytest.mark.parametrize("size", [0, 1, 101])
