@@ -1,0 +1,7 @@
+"""The processor as a device: one thread per core, searching with the best kernel that passed its examination."""
+
+from .backend import CpuBackend
+from .device import CpuDevice
+from .options import CpuOptions
+
+__all__ = ["CpuBackend", "CpuDevice", "CpuOptions"]

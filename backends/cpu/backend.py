@@ -1,0 +1,106 @@
+"""The backend `cpu`: finds the one processor there is and what it can run, without compiling anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import native
+from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
+
+from . import cores
+from .device import CpuDevice
+from .forge import Forge, NativeSearch
+from .options import CpuOptions
+from .priority import give_way
+
+_ID = "cpu:0"
+
+
+class CpuBackend:
+    """Implements `backends.base.Backend`."""
+
+    name = "cpu"
+    Options = CpuOptions
+
+    def __init__(self, options: CpuOptions, host: Host) -> None:
+        self._options = options
+        self._host = host
+
+    def probe(self) -> list[DeviceInfo]:
+        """One device: all cores that this process may use, as threads of one search."""
+        details = [("threads", str(self._threads())), ("cores", _spell(cores.affinity()))]
+        if (quota := cores.quota()) is not None:
+            details.append(("cpu quota", f"{quota:g} cores"))
+        unusable = None
+        try:
+            choice = self._choice()
+        except native.NativeError as e:
+            choice, unusable = [], str(e)
+        usable = [x.name for x in choice if x.unusable is None]
+        details.append(("kernels", ", ".join(usable) or "none"))
+        details += [(f"not {x.name}", x.unusable) for x in choice if x.unusable]
+        if choice and not usable:
+            unusable = "; ".join(f"{x.name}: {x.unusable}" for x in choice)
+        return [
+            DeviceInfo(
+                id=_ID,
+                backend=self.name,
+                kind=Kind.CPU,
+                model=cores.model(),
+                capabilities=frozenset({Capability.DUTY, Capability.ROLLS_VERSION}),
+                unusable=unusable,
+                details=tuple(details),
+            )
+        ]
+
+    def open(self, info: DeviceInfo) -> Device:
+        if info.id != _ID:
+            raise DeviceGone(f"there is no {info.id}: the processor is {_ID}")
+        if info.unusable:
+            raise BackendError(f"{_ID} cannot mine: {info.unusable}")
+        cache = self._cache()
+        forge = Forge(
+            self._choice(),
+            order=partial(native.startup_order, cache=cache),
+            load=lambda candidate: NativeSearch(native.load(candidate, cache)),
+            settle=lambda: give_way(self._options.priority),
+            log=self._host.log,
+        )
+        threads, usable = self._threads(), cores.affinity()
+        return CpuDevice(
+            info,
+            forge,
+            cores.placement(threads, usable) if self._options.affinity else [None] * threads,
+            priority=self._options.priority,
+            duty=self._options.duty,
+            log=self._host.log,
+        )
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 # processors are not unplugged
+        return lambda: None
+
+    def _threads(self) -> int:
+        return self._options.threads or cores.thread_count(len(cores.affinity()), cores.quota())
+
+    def _choice(self) -> list[native.Candidate]:
+        return [x for x in native.candidates() if self._options.kernel in {None, x.name}]
+
+    def _cache(self) -> native.KernelCache:
+        if self._host.state_dir is None:
+            return native.NO_CACHE
+        cache = native.open_cache(self._host.state_dir, native.host_features())
+        if cache.unusable:
+            self._host.log("kernel_cache_unusable", reason=cache.unusable)
+        return cache
+
+
+def _spell(numbers: list[int]) -> str:
+    """Core numbers as taskset(1) writes them: 0-3,6."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import native
+from backends.base import (
+    BackendError,
+    Capability,
+    DeviceFault,
+    DeviceGone,
+    DeviceInfo,
+    Host,
+    Kind,
+    SettingRefused,
+    Settings,
+    State,
+)
+from backends.cpu import CpuBackend, CpuDevice, CpuOptions, cores
+from backends.cpu.forge import Forge, Words
+from backends.cpu.priority import Priority, give_way
+from backends.testing import FakeFeed
+
+INFO = DeviceInfo("cpu:0", "cpu", Kind.CPU, "test", capabilities=frozenset({Capability.DUTY}))
+
+
+class Probe:
+    """A search that runs until it is cancelled and tells what it saw of the thread that it runs in."""
+
+    name = "probe"
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self.niceness: dict[int, int] = {}
+        self.policies: dict[int, int] = {}
+        self.bound: dict[int, frozenset[int]] = {}
+        self.fault: Exception | None = None
+
+    def prepare(self, *_: object) -> Words:
+        return np.zeros((1, 1), np.uint32)
+
+    def scan(self, *arguments: Any) -> tuple[int, int]:
+        cancel, epoch = arguments[-2:]
+        thread = threading.get_native_id()
+        with self.lock:
+            self.niceness[thread] = os.getpriority(os.PRIO_PROCESS, thread)
+            self.policies[thread] = os.sched_getscheduler(0)
+            self.bound[thread] = frozenset(os.sched_getaffinity(0))
+            self.lock.notify_all()
+            if self.fault:
+                raise self.fault
+        while cancel[0] == epoch:
+            time.sleep(0.001)
+        return 0, 0
+
+    def wait_for_threads(self, count: int) -> None:
+        with self.lock:
+            assert self.lock.wait_for(lambda: len(self.niceness) >= count, 10.0)
+
+
+@contextmanager
+def mining(
+    probe: Probe, threads: int = 2, priority: Priority = Priority.LOW, placement: list[int | None] | None = None
+) -> Iterator[CpuDevice]:
+    candidate = native.Candidate("probe", 1, False, (), 1.0)
+    forge = Forge([candidate], lambda left: left, lambda _: probe)
+    device = CpuDevice(INFO, forge, placement or [None] * threads, priority=priority)
+    device.start(FakeFeed())
+    try:
+        yield device
+    finally:
+        device.stop(10.0)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 10.0
+    while not happened():
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+
+
+def test_hash_threads_give_way_and_the_thread_that_started_them_does_not() -> None:
+    probe, before = Probe(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with mining(probe, threads=3):
+        probe.wait_for_threads(3)
+    assert set(probe.niceness.values()) == {19}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+@pytest.mark.parametrize(("priority", "policy"), [(Priority.IDLE, os.SCHED_IDLE), (Priority.NORMAL, os.SCHED_OTHER)])
+def test_other_priorities_are_the_schedulers_classes(priority: Priority, policy: int) -> None:
+    probe = Probe()
+    with mining(probe, threads=1, priority=priority):
+        probe.wait_for_threads(1)
+    assert set(probe.policies.values()) == {policy}
+    assert set(probe.niceness.values()) == {os.getpriority(os.PRIO_PROCESS, 0)}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_each_thread_is_bound_to_its_core_and_the_others_are_not() -> None:
+    probe, before = Probe(), os.sched_getaffinity(0)
+    usable = cores.affinity()
+    with mining(probe, placement=[*usable, None]):
+        probe.wait_for_threads(len(usable) + 1)
+    assert set(probe.bound.values()) == {frozenset({core}) for core in usable} | {frozenset(before)}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_policy_that_forbids_placement_does_not_keep_it_from_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError("not in this container")
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    probe = Probe()
+    with mining(probe, threads=1) as device:
+        probe.wait_for_threads(1)
+        assert device.telemetry().state is not State.DEAD
+
+
+def test_one_thread_that_fails_takes_the_others_along_and_the_device_is_dead_not_the_process() -> None:
+    probe = Probe()
+    with mining(probe, threads=3) as device:
+        probe.wait_for_threads(3)
+        probe.fault = RuntimeError("bad silicon")
+        device.apply(Settings(duty=1.0))  # wakes the threads: they scan anew
+        until(lambda: device.telemetry().state is State.DEAD)
+        until(lambda: not [x for x in threading.enumerate() if x.name.startswith("cpu:0/")])
+        assert device.telemetry().fault == "bad silicon"
+        device.stop(10.0)
+        probe.fault = None
+        device.start(FakeFeed())
+        until(lambda: device.telemetry().state is State.MINING)
+        assert device.telemetry().fault is None
+
+
+def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
+    probe, stuck, release = Probe(), threading.Event(), threading.Event()
+
+    def hang(*_: object) -> tuple[int, int]:
+        stuck.set()
+        release.wait(10.0)
+        return 0, 0
+
+    probe.scan = hang  # type: ignore[method-assign]
+    with mining(probe, threads=1) as device:
+        assert stuck.wait(10.0)
+        with pytest.raises(DeviceFault, match="1 of 1 threads"):
+            device.stop(0.01)
+        with pytest.raises(BackendError, match="stop"):
+            device.start(FakeFeed())
+        release.set()
+        device.stop(10.0)
+        assert device.telemetry().state is State.OFF
+
+
+def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
+    probe, release = Probe(), threading.Event()
+
+    def load(_: native.Candidate) -> Probe:
+        release.wait(10.0)
+        return probe
+
+    forge = Forge([native.Candidate("probe", 1, False, (), 1.0)], lambda left: left, load)
+    device, feed = CpuDevice(INFO, forge, [None]), FakeFeed()
+    device.start(feed)
+    until(lambda: device.telemetry().activity == "compiling probe")
+    assert device.telemetry().state is State.STARTING
+    device.stop(10.0)
+    epoch = feed.epoch
+    release.set()
+    until(lambda: forge.search is probe and not (forge._thread and forge._thread.is_alive()))
+    assert feed.epoch == epoch and not feed.taken
+
+
+def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
+    def load(candidate: native.Candidate) -> Probe:
+        if candidate.name == "fast":
+            raise native.ProofError("fast: missed the nonce of block 0")
+        return Probe()
+
+    choice = [native.Candidate(name, 1, False, (), 1.0) for name in ("fast", "slow")]
+    device = CpuDevice(INFO, Forge(choice, lambda left: left[:1], load), [None])
+    device.start(FakeFeed())
+    until(lambda: device.telemetry().state is State.MINING)
+    assert "missed the nonce of block 0" in str(device.telemetry().fault)
+    assert ("kernel fast refused", "fast: missed the nonce of block 0") in device.info.details
+    device.stop(10.0)
+
+
+def test_refused_settings_name_what_a_processor_has_not() -> None:
+    device = CpuDevice(INFO, Forge([], lambda left: left, lambda _: Probe()), [None])
+    with pytest.raises(SettingRefused, match="voltage_v"):
+        device.apply(Settings(duty=0.5, voltage_v=1.1))
+    assert device.telemetry().duty == 1.0
+
+
+def test_probing_describes_the_processor_without_numba() -> None:
+    asked = (
+        "import sys; from backends.base import Host; from backends.cpu import CpuBackend, CpuOptions;"
+        "info, = CpuBackend(CpuOptions(), Host()).probe();"
+        "print(info.id, info.unusable, dict(info.details)['kernels'], 'numba' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
+    name, unusable, *kernels, numba = ran.stdout.split()
+    assert (name, unusable, numba) == ("cpu:0", "None", "False")
+    assert "scalar" in kernels
+
+
+def test_a_kernel_that_this_machine_cannot_run_makes_it_unusable_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANGARA_CPU_FEATURES", "")
+    backend = CpuBackend(CpuOptions(kernel="avx512x16"), Host())
+    (info,) = backend.probe()
+    assert "avx512x16: this processor has no avx512f" in str(info.unusable)
+    with pytest.raises(BackendError, match="avx512f"):
+        backend.open(info)
+
+
+def test_a_faster_kernel_is_listed_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANGARA_CPU_FEATURES", "")
+    (info,) = CpuBackend(CpuOptions(), Host()).probe()
+    assert info.unusable is None
+    assert "avx512f" in dict(info.details)["not avx512x16"]
+
+
+def test_features_that_cannot_be_forced_make_it_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANGARA_CPU_FEATURES", "warp-drive")
+    (info,) = CpuBackend(CpuOptions(), Host()).probe()
+    assert "warp-drive" in str(info.unusable)
+
+
+def test_another_device_is_not_opened_as_this_one() -> None:
+    backend = CpuBackend(CpuOptions(), Host())
+    with pytest.raises(DeviceGone, match="cpu:1"):
+        backend.open(replace(backend.probe()[0], id="cpu:1"))
+
+
+def test_a_state_directory_that_keeps_nothing_is_said_once_and_harmless(tmp_path: Path) -> None:
+    said: list[str] = []
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    backend = CpuBackend(CpuOptions(), Host(blocked, lambda event, **_: said.append(event)))
+    backend.open(backend.probe()[0])
+    assert said == ["kernel_cache_unusable"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"threads": 0}, "threads"),
+        ({"duty": 0}, "duty"),
+        ({"duty": 1.1}, "duty"),
+        ({"priority": "high"}, "'idle', 'low' or 'normal'"),
+        ({"kernel": "warp"}, "scalar"),
+        ({"thread": 2}, "thread"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_by_name(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        CpuOptions.model_validate(options)
+
+
+def test_threads_and_placement_follow_the_options() -> None:
+    count = len(cores.affinity())
+    for options, threads in ((CpuOptions(threads=5), 5), (CpuOptions(), cores.thread_count(count, cores.quota()))):
+        (info,) = CpuBackend(options, Host()).probe()
+        assert dict(info.details)["threads"] == str(threads)
+    unbound = CpuBackend(CpuOptions(threads=count, affinity=False), Host())
+    device = unbound.open(unbound.probe()[0])
+    assert isinstance(device, CpuDevice) and device._placement == [None] * count
+
+
+def test_a_low_priority_is_the_threads_own() -> None:
+    seen: list[int] = []
+
+    def lowered() -> None:
+        give_way(Priority.LOW)
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=lowered)
+    thread.start()
+    thread.join()
+    assert seen == [19]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) != 19

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.base import NONCES, DeviceFault, State, Verdict
+from backends.cpu.duty import PERIOD_S, SLICE_S
+from backends.cpu.forge import Forge, Words
+from backends.cpu.hasher import Controls, Hasher
+from backends.testing import FakeFeed, Template
+
+EASY = Template()
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeSearch:
+    """Passes `hps` nonces a second of the clock without hashing any; `hits` are found when passed."""
+
+    clock: Clock
+    name: str = "fake"
+    hps: float = 1e7
+    hits: tuple[int, ...] = ()
+    prepared: list[tuple[bytes, int, int]] = field(default_factory=list)
+    scanned: list[range] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+
+    def prepare(self, header76: bytes, version: int, target: int) -> Words:
+        self.prepared.append((header76, version, target))
+        return np.zeros((1, 1), np.uint32)
+
+    def scan(self, *arguments: Any) -> tuple[int, int]:
+        _, start, count, hits, cancel, epoch = arguments
+        self.before()
+        if cancel[0] != epoch:
+            return 0, 0
+        self.clock.now += count / self.hps
+        self.scanned.append(range(start, start + count))
+        found = [nonce for nonce in self.hits if nonce in self.scanned[-1]]
+        hits[: len(found), 0] = found
+        return count, len(found)
+
+
+class WaitingFeed(FakeFeed):
+    """Its waits pass at once, on the clock; notes how long they were."""
+
+    def __init__(self, clock: Clock, template: Template) -> None:
+        super().__init__(template)
+        self.clock = clock
+        self.waits: list[float] = []
+
+    def wait(self, epoch: int, timeout: float) -> bool:  # noqa: ARG002 # nobody interrupts one thread
+        self.waits.append(timeout)
+        self.clock.now += timeout
+        return False
+
+
+class Bench:
+    """One hasher with everything around it in the test's hands."""
+
+    def __init__(self, template: Template = EASY, duty: float = 1.0, **search: Any) -> None:
+        self.clock = Clock()
+        self.feed = WaitingFeed(self.clock, template)
+        self.controls = Controls(duty=duty)
+        self.forge = Forge([], lambda left: left, lambda _: self.search)
+        self.search = FakeSearch(self.clock, **search)
+        self.forge.search = self.search
+        self.stopping = False
+        self.hasher = Hasher(self.feed, self.controls, self.forge, lambda: self.stopping, self.clock)
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        for _ in range(100_000):
+            if happened():
+                return
+            assert self.hasher.step()
+        pytest.fail("it never happens")
+
+
+def test_a_lease_is_searched_whole_and_once_then_the_next_is_taken() -> None:
+    bench = Bench(Template(version_mask=3), hps=1e11)
+    bench.until(lambda: len(bench.feed.taken) == 2)
+    work = bench.feed.taken[0]
+    assert bench.feed.hashes[work.id] == 4 * NONCES
+    assert [version for _, version, _ in bench.search.prepared] == [work.version | rolled for rolled in range(4)]
+    covered = 0
+    for nonces in bench.search.scanned:
+        assert nonces.start == covered % NONCES
+        covered += len(nonces)
+    assert covered == 4 * NONCES
+
+
+def test_the_search_is_prepared_for_the_header_that_hits_are_reported_on() -> None:
+    bench = Bench(Template(target=(1 << 256) - 1), hits=(7, 70_000))
+    bench.until(lambda: len(bench.feed.hits) == 2)
+    work, hit = bench.feed.taken[0], bench.feed.hits[0]
+    header76, version, target = bench.search.prepared[0]
+    assert (header76, target) == (work.header(0, version, work.ntime)[:76], work.target)
+    assert (hit.work, hit.nonce, hit.version, hit.ntime) == (work, 7, version, work.ntime)
+    assert bench.feed.verdicts == {Verdict.GOOD: 2}
+
+
+def test_chunks_grow_to_the_slice_that_is_wanted_and_no_further() -> None:
+    bench = Bench(hps=3e7)
+    bench.until(lambda: len(bench.search.scanned) == 20)
+    assert len(bench.search.scanned[-1]) / 3e7 == pytest.approx(SLICE_S, rel=0.01)
+    assert max(len(b) / len(a) for a, b in zip(bench.search.scanned, bench.search.scanned[1:], strict=False)) <= 4
+    assert bench.hasher.best_hps == pytest.approx(3e7)
+
+
+@pytest.mark.parametrize("duty", [0.05, 0.3, 0.75])
+def test_a_duty_cycle_hashes_for_its_share_of_the_time(duty: float) -> None:
+    bench = Bench(duty=duty)
+    bench.until(lambda: bench.clock.now > 60.0)
+    hashing = sum(map(len, bench.search.scanned)) / bench.search.hps
+    assert hashing / bench.clock.now == pytest.approx(duty, rel=0.01)
+    assert max(bench.feed.waits) < PERIOD_S * 1.5
+    assert bench.hasher.state is State.MINING
+
+
+def test_a_new_duty_forgets_the_rest_that_the_old_one_owed() -> None:
+    bench = Bench(duty=0.0001)
+    bench.until(lambda: len(bench.search.scanned) == 1)
+    bench.controls.duty = 1.0
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    assert not bench.feed.waits
+
+
+@pytest.mark.parametrize("pause", [{"enabled": False}, {"duty": 0.0}])
+def test_paused_it_neither_takes_nor_searches(pause: dict[str, bool | float]) -> None:
+    bench = Bench()
+    for name, value in pause.items():
+        setattr(bench.controls, name, value)
+    bench.until(lambda: len(bench.feed.waits) == 5)
+    assert bench.hasher.state is State.PAUSED
+    assert not bench.feed.taken and not bench.search.scanned
+
+
+def test_a_better_kernel_goes_on_where_the_first_one_was() -> None:
+    bench = Bench(hps=1e6)
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    better = FakeSearch(bench.clock, "better", hps=5e6)
+    bench.forge.search = better
+    bench.until(lambda: len(better.scanned) == 9)
+    assert better.scanned[0].start == bench.search.scanned[-1].stop
+    assert better.prepared == bench.search.prepared
+    assert len(bench.feed.taken) == 1
+    assert bench.hasher.best_hps == pytest.approx(5e6)
+
+
+def test_without_a_kernel_yet_it_waits_without_taking_work() -> None:
+    bench = Bench()
+    bench.forge.search = None
+    bench.until(lambda: len(bench.feed.waits) == 3)
+    assert bench.hasher.state is State.STARTING and not bench.feed.taken
+
+
+def test_when_no_kernel_works_it_says_why() -> None:
+    bench = Bench()
+    bench.forge.search, bench.forge.failure = None, "no kernel works here: fake: wrong"
+    with pytest.raises(DeviceFault, match="fake: wrong"):
+        bench.hasher.step()
+
+
+def test_work_replaced_while_it_is_about_to_be_searched_is_not_searched() -> None:
+    """The race that reading the epoch first is for: the replacement comes between the look and the scan."""
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 1)
+    newer = Template(prev_hash=bytes(32))
+
+    def replaced() -> None:
+        bench.search.before = lambda: None
+        bench.feed.serve(newer, replace=True)
+
+    bench.search.before = replaced
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    old, new = bench.feed.taken
+    assert new.prev_hash == newer.prev_hash
+    assert bench.feed.hashes[old.id] == len(bench.search.scanned[0])
+
+
+def test_an_update_is_taken_up_after_the_chunk_that_runs() -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    bench.feed.serve(Template(prev_hash=bytes(32)), replace=False)
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    assert bench.feed.taken[-1].prev_hash == bytes(32)
+    assert bench.search.scanned[-1].start == 0
+
+
+def test_told_to_stop_it_touches_nothing_any_more() -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    calls, bench.stopping = len(bench.feed.calls), True
+    assert not bench.hasher.step()
+    assert len(bench.feed.calls) == calls
+
+
+def test_hits_are_handed_in_before_their_hashes_are_claimed() -> None:
+    order: list[str] = []
+
+    class Noting(WaitingFeed):
+        def found(self, *_: object) -> Verdict:
+            order.append("found")
+            return Verdict.GOOD
+
+        def worked(self, *_: object) -> None:
+            order.append("worked")
+
+    bench = Bench(hits=(3,))
+    bench.hasher._feed = Noting(bench.clock, EASY)
+    bench.until(lambda: len(bench.search.scanned) == 1)
+    assert order == ["found", "worked"]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import NONCES
+from backends.cpu.rectangle import Position, versions
+from backends.testing import Template
+
+WORK = Template(version=0x20000000).lease(0)
+
+
+@given(st.lists(st.sampled_from([0, 1, 5, 13, 28, 31]), max_size=5, unique=True))
+def test_every_version_of_the_lease_comes_once_its_own_first(bits: list[int]) -> None:
+    work = replace(WORK, version_mask=sum(1 << bit for bit in bits))
+    walked = list(versions(work))
+    assert walked[0] == work.version
+    assert len(walked) == len(set(walked)) == 1 << len(bits)
+    assert all(work.covers(0, version, work.ntime) for version in walked)
+
+
+def test_a_version_ends_after_its_last_nonce_and_the_lease_after_its_last_version() -> None:
+    position = Position(replace(WORK, version_mask=1))
+    position.advance(NONCES - 1)
+    assert (position.version, position.nonce) == (WORK.version, NONCES - 1)
+    position.advance(1)
+    assert (position.version, position.nonce) == (WORK.version | 1, 0)
+    position.advance(NONCES)
+    assert position.version is None
