@@ -1,0 +1,251 @@
+"""From what the operator said to one configuration, or to every sentence about what is wrong with it.
+
+FILE ----+
+MINER_* -+--> Hearing --> Credentials --> validated by the models --> judged as a whole --> Loaded
+flags ---+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from backends import registry as installed
+from backends.base import Backend, BackendError
+from miner.printable import printable
+
+from . import files
+from .credentials import Credentials, PoolTable
+from .hearing import CONFIG_VARIABLE, Findings, Hearing, KeyPath, Said
+from .model import PATHS, PREFIX, Configuration, Pool, options
+from .payout import address_problem, networks_of
+from .pool_url import EMBEDDED
+from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
+
+_PLANNED = ("opencl", "asic")  # announced, so an operator will ask; once installed they are like any other
+_LIVE = ("pool", "user", "password", "password_file", "address", "network")  # what a reload takes over
+
+
+class Registry(Protocol):
+    """Where backends are looked up."""
+
+    def names(self) -> list[str]: ...
+
+    def load(self, name: str) -> type[Backend]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, where it came from, and what the operator should know about it."""
+
+    configuration: Configuration
+    file: Path | None
+    warnings: tuple[str, ...]  # sentences
+    origins: Mapping[KeyPath, Origin] = field(repr=False)
+
+    def origin(self, *path: str) -> str:
+        """Where a value was said, for messages: `origin("blocks")`."""
+        return str(self.origins.get(path, "default"))
+
+
+def load(
+    flags: Mapping[str, str | Sequence[str]],
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    file: str | None = None,
+    registry: Registry = installed,
+) -> Loaded:
+    """The configuration in force.
+
+    `flags`: option name -> its text, or texts where it may be repeated. `file`: what --config says. Raises ConfigError
+    and nothing else, whatever is in the file, the environment or the flags.
+    """
+    toml = _file(file, environ, cwd)
+    findings = Findings()
+    hearing = Hearing([*registry.names(), *_PLANNED], environ, cwd, findings)
+    if toml is not None:
+        hearing.file(toml)
+    hearing.environment()
+    hearing.flags(flags)
+    configuration = _Judge(hearing.heard, registry, findings).configuration()
+    origins = MappingProxyType({path: told.origin for path, told in hearing.heard.items()})
+    return Loaded(configuration, toml.path if toml else None, tuple(dict.fromkeys(findings.warnings)), origins)
+
+
+def reload(
+    previous: Loaded,
+    flags: Mapping[str, str | Sequence[str]],
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    file: str | None = None,
+    registry: Registry = installed,
+) -> Loaded:
+    """Load again and take over the pools; a warning names whatever else changed and waits for a restart.
+
+    Raises ConfigError, also when no pool is left that was named before; the previous configuration then simply stays.
+    """
+    fresh = load(flags, environ, cwd, file=file, registry=registry)
+    was, now = previous.configuration, fresh.configuration
+    if was.consented and not now.consented:
+        raise ConfigError("no pool is named any more; the pools stay as they were")
+    waiting = [key for key in Configuration.model_fields if key not in _LIVE and getattr(was, key) != getattr(now, key)]
+    warnings = [f"{key} ({fresh.origin(key)}) has changed; that takes effect at the next start" for key in waiting]
+    merged = was.model_copy(update={key: getattr(now, key) for key in _LIVE})
+    return replace(fresh, configuration=merged, warnings=(*fresh.warnings, *warnings))
+
+
+def _file(named: str | None, environ: Mapping[str, str], cwd: Path) -> files.TomlFile | None:
+    if named == "":
+        raise ConfigError("--config: no file is named")
+    text = named or environ.get(CONFIG_VARIABLE)
+    if not text:
+        path = files.find(environ, cwd)
+        return files.read_toml(path) if path else None
+    origin = Origin("", "--config" if named else CONFIG_VARIABLE)
+    try:
+        return files.read_toml(cwd / text)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+
+
+class _Judge:
+    """Validates what was heard, and says where anything wrong was said."""
+
+    def __init__(self, heard: Mapping[KeyPath, Said], registry: Registry, findings: Findings) -> None:
+        self._heard = heard
+        self._registry = registry
+        self._findings = findings
+        self._pools: list[PoolTable] = []
+
+    def configuration(self) -> Configuration:
+        """Raises ConfigError with every problem found."""
+        raw = {path[0]: _placed(path[0], told) for path, told in self._heard.items() if len(path) == 1}
+        credentials = Credentials(self._heard, self._findings)
+        raw["password"] = credentials.password
+        if told := self._heard.get(("pool",)):
+            self._pools = credentials.tables(told)
+            raw["pool"] = [table.values for table in self._pools]
+        elif "address" in raw and not credentials.address_for(EMBEDDED):
+            del raw["address"]
+        raw["backends"] = self._sections()
+        try:
+            configuration = Configuration.model_validate(raw)
+        except ValidationError as errors:
+            self._findings.problems += [self._sentence(error) for error in errors.errors(include_url=False)]
+        else:
+            self._judge(configuration)
+            if not self._findings.problems:
+                return configuration
+        raise ConfigError(*dict.fromkeys(self._findings.problems))
+
+    def _sections(self) -> dict[str, Any]:
+        """Each backend's options, validated by the backend's own model."""
+        tables: dict[str, dict[str, object]] = {}
+        for path, told in self._heard.items():
+            if len(path) == 3:
+                tables.setdefault(path[1], {}).update({path[2]: told.value} if path[2] else {})
+        validated = {}
+        for name, table in tables.items():
+            origin = self._origin(("backends", name))
+            if wrong := self._no_backend(name):
+                self._findings.problems.append(f"{origin}: {wrong}")
+                continue
+            try:
+                validated[name] = self._options(name, table)
+            except BackendError as error:
+                self._findings.problems.append(f"{origin}: {printable(str(error))}")
+        return validated
+
+    def _options(self, name: str, table: dict[str, object]) -> Any:
+        model = self._registry.load(name).Options
+        try:
+            return model.model_validate(table)
+        except ValidationError as errors:
+            known = [info.alias or key for key, info in model.model_fields.items()]
+            self._findings.problems += [
+                self._sentence({**error, "loc": ("backends", name, *error["loc"])}, known)
+                for error in errors.errors(include_url=False)
+            ]
+            return None
+
+    def _no_backend(self, name: str) -> str | None:
+        built = self._registry.names()
+        if name in built:
+            return None
+        exists = f"what exists: {', '.join(built) or 'none'}"
+        if name in _PLANNED:
+            return f"the {name} backend is not built yet; {exists}"
+        return f"no such backend is installed; {nearest(name, [*built, 'auto']) or exists}"
+
+    def _judge(self, configuration: Configuration) -> None:
+        """What is wrong with values that are right by themselves."""
+        problems = self._findings.problems
+        if configuration.backend != "auto" and (wrong := self._no_backend(configuration.backend)):
+            problems.append(said(self._heard["backend",].origin, configuration.backend, wrong))
+        for table, pool in zip(self._pools, configuration.pool, strict=True):
+            if pool.url.kind.needs_address and pool.address is None:
+                problems.append(f"{table.origins['']}: {pool.url} needs an address to pay to; {_told_by('address')}")
+            if pool.url.kind.needs_user and pool.user is None:
+                problems.append(f"{table.origins['']}: {pool.url} needs a user; {_told_by('user')}")
+            if pool.address is None:
+                continue
+            if wrong := address_problem(pool.address, networks_of(pool.url, configuration.network)):
+                problems.append(f"{table.origins['address']}: {wrong}")
+        if configuration.address is None or self._pools:
+            return
+        if wrong := address_problem(configuration.address, networks_of(EMBEDDED, None)):
+            problems.append(f"{self._heard['address',].origin}: {wrong}")
+
+    def _sentence(self, error: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+        location: tuple[str | int, ...] = error["loc"]
+        origin = self._origin(location)
+        keys = [part for part in location if isinstance(part, str)]
+        if error["type"] == "extra_forbidden":
+            return f"{origin}: {_unknown(keys, known)}"
+        if error["type"] == "missing":
+            return f"{origin}: {printable(keys[-1])} is missing"
+        return said(origin, displayed(keys, error["input"]), rightly(error), secret=any(map(is_secret, keys)))
+
+    def _origin(self, location: tuple[str | int, ...]) -> Origin:
+        match location:
+            case ("pool", int(number), str(key), *_):
+                return self._pools[number].origins.get(key, self._pools[number].origins[""])
+            case ("pool", int(number)):
+                return self._pools[number].origins[""]
+            case ("backends", str(name), str(key), *_) if told := self._heard.get(("backends", name, key)):
+                return told.origin
+            case ("backends", str(name), *_):
+                origin = next(told.origin for path, told in self._heard.items() if path[:2] == ("backends", name))
+                return Origin(origin.place, f"backends.{printable(name)}") if origin.place else origin
+            case (str(key), *_):
+                return self._heard[key,].origin
+            case _:
+                return Origin("", "configuration")
+
+
+def _placed(key: str, told: Said) -> object:
+    return str(told.path(told.value)) if key in PATHS and isinstance(told.value, str) and told.value else told.value
+
+
+def _told_by(key: str) -> str:
+    return f"give --{key}, {PREFIX}{key.upper()}, or {key} in the file"
+
+
+def _unknown(keys: Sequence[str], known: Sequence[str]) -> str:
+    if keys[0] == "pool":
+        known = list(Pool.model_fields)
+    elif keys[0] != "backends":
+        known = list(Configuration.model_fields)
+    elif len(keys) > 3:
+        return "there is no such key"
+    for option in options():
+        if [option.name] == keys and len(option.path) > 1:
+            return f"it is written {option.path[-1]} in the table [{'.'.join(option.path[:-1])}]"
+    return f"there is no such key; {nearest(keys[-1], known) or 'known are ' + ', '.join(known)}"

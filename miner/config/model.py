@@ -1,0 +1,221 @@
+"""Every option there is, once: key, type, default, meaning. Flags, variables and the tests of the docs derive from it.
+
+An option `log_format` is the TOML key `log_format`, the variable `MINER_LOG_FORMAT` and the flag `--log-format`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SecretStr
+
+from backends.base import Backend
+from miner.chain.network import Network
+from miner.printable import has_controls
+
+from .endpoint import Endpoint
+from .pool_url import EMBEDDED, PoolUrl
+
+PREFIX = "MINER_"
+PATHS = ("password_file", "summary", "state_dir")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an option is told on the command line and in the environment."""
+
+    group: str
+    metavar: str = "TEXT"
+    numeric: bool = False
+    separator: str | None = None  # what separates a list's items in a variable; the flag is repeated instead
+
+
+def _from_text(parse: Callable[[str], _T]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _network(text: str) -> Network:
+    for network in Network:
+        if text == network.label:
+            return network
+    raise ValueError("it is one of " + ", ".join(network.label for network in Network))
+
+
+def _clean(text: str) -> str:
+    if not text:
+        raise ValueError("it must not be empty; leave it out instead")
+    if has_controls(text):
+        raise ValueError("it contains a control character")
+    return text
+
+
+def _clean_secret(secret: SecretStr) -> SecretStr:
+    _clean(secret.get_secret_value())
+    return secret
+
+
+Text = Annotated[str, AfterValidator(_clean)]
+Secret = Annotated[SecretStr, AfterValidator(_clean_secret)]
+File = Annotated[Path, _from_text(_clean)]
+Count = Annotated[int, Field(strict=True, ge=1, lt=1 << 63)]
+
+_WHAT_FOR = "what to mine for"
+_WITH = "what to mine with"
+_CHAIN = "the embedded chain"
+_STOP = "stop by itself, when the first of these is reached"
+_SEEN = "what it tells"
+_KEPT = "what it keeps"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Pool(_Section):
+    """One source of work, in order of preference: a `[[pool]]` table, or one `--pool URL`.
+
+    After loading, `user`, `password` and `address` hold what is in force for it, whoever said so.
+    """
+
+    url: Annotated[InstanceOf[PoolUrl], _from_text(PoolUrl.parse)] = Field(
+        description="where: embedded:, synthetic:, or SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH]"
+    )
+    user: Text | None = Field(None, description="the account or worker there")
+    password: Secret | None = Field(None, description="its password")
+    password_file: File | None = Field(None, description="a file whose first line is the password")
+    address: Text | None = Field(None, description="the payout address, for sources that let the miner build blocks")
+
+
+class Configuration(_Section):
+    """What is in force, validated. Values here never print a password."""
+
+    backend: Annotated[Text, Told(_WITH, "NAME")] = Field(
+        "auto", description="auto (every kind that is installed), cpu, opencl, asic, or a plug-in's name"
+    )
+    device: Annotated[tuple[Text, ...], Told(_WITH, "WHICH", separator=",")] = Field(
+        (), description="mine with this device only: index, id, kind or part of the model's name; repeatable"
+    )
+    pool: Annotated[tuple[Pool, ...], Told(_WHAT_FOR, "URL", separator=" ")] = Field(
+        (), description="where work comes from: embedded:, synthetic:, ...; repeatable, the first is preferred"
+    )
+    user: Annotated[Text | None, Told(_WHAT_FOR)] = Field(None, description="the account or worker at the pools")
+    password: Annotated[Secret | None, Told(_WHAT_FOR)] = Field(
+        None,
+        description="its password; everybody on this machine can see it in ps, "
+        "so rather use MINER_PASSWORD or a password file",
+    )
+    password_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+        None, description="a file whose first line is the password"
+    )
+    address: Annotated[Text | None, Told(_WHAT_FOR)] = Field(
+        None, description="the payout address, for sources that let the miner build blocks"
+    )
+    network: Annotated[Annotated[InstanceOf[Network], _from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
+        None,
+        description="insist on this network: mainnet, testnet3, testnet4, signet or regtest (default: the source's)",
+    )
+    block_interval: Annotated[float, Told(_CHAIN, "SECONDS", numeric=True)] = Field(
+        5.0,
+        strict=True,
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="how long a block of the embedded chain takes at the present hash rate",
+    )
+    blocks: Annotated[Count | None, Told(_STOP, "N", numeric=True)] = Field(None, description="accepted blocks")
+    shares: Annotated[Count | None, Told(_STOP, "N", numeric=True)] = Field(None, description="accepted shares")
+    seconds: Annotated[float | None, Told(_STOP, "N", numeric=True)] = Field(
+        None, strict=True, gt=0, allow_inf_nan=False, description="seconds of mining"
+    )
+    summary: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
+        None, description="write what was done to this file at the end, as JSON"
+    )
+    metrics: Annotated[Annotated[InstanceOf[Endpoint], _from_text(Endpoint.parse)] | None, Told(_SEEN, "HOST:PORT")] = (
+        Field(None, description="let Prometheus scrape http://HOST:PORT/metrics")
+    )
+    log_format: Annotated[Literal["text", "json"], Told(_SEEN, "FORMAT")] = Field(
+        "text", description="log lines for people (text) or machines (json)"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Told(_SEEN, "LEVEL")] = Field(
+        "info", description="log nothing below debug, info, warning or error"
+    )
+    state_dir: Annotated[File | None, Told(_KEPT, "FOLDER")] = Field(
+        None,
+        description="where blocks, caches and locks are kept; one miner per folder "
+        "(default: $STATE_DIRECTORY, $XDG_STATE_HOME/angara or ~/.local/state/angara)",
+    )
+    backends: Mapping[str, Any] = Field(
+        default_factory=dict, description="each backend's own options, as its own model validated them"
+    )
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """What to mine for: as configured, or else the embedded chain."""
+        return self.pool or (Pool.model_validate({"url": EMBEDDED, "address": self.address}),)
+
+    @property
+    def consented(self) -> bool:
+        """Whether the operator named what to mine for; without it no real GPU or ASIC may start."""
+        return bool(self.pool)
+
+    @property
+    def worthless(self) -> bool:
+        """Whether nothing that can be won has a value: losing it would not matter."""
+        return all(pool.url.kind.worthless for pool in self.pools)
+
+    def options_of(self, backend: type[Backend]) -> Any:
+        """The backend's own validated options, its defaults where nothing was said."""
+        return self.backends[backend.name] if backend.name in self.backends else backend.Options()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret in force, for the log's redaction."""
+        held = [self.password, *(pool.password for pool in self.pool), *(pool.url.password for pool in self.pool)]
+        return tuple(dict.fromkeys(secret.get_secret_value() for secret in held if secret is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as the command line and the environment know it."""
+
+    name: str
+    path: tuple[str, ...]  # where it stands in the TOML file
+    annotation: Any
+    told: Told
+    meaning: str
+    default: object = None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+_SHORTCUTS = (
+    Option(
+        "threads",
+        ("backends", "cpu", "threads"),
+        int,
+        Told(_WITH, "N", numeric=True),
+        "how many threads the CPU hashes with (default: one per core)",
+    ),
+)
+
+
+def options() -> tuple[Option, ...]:
+    """Every option that has a flag and a variable of its own, in the order of help."""
+    fields = Configuration.model_fields.items()
+    own = [
+        Option(name, (name,), field.annotation, told, field.description or "", field.default)
+        for name, field in fields
+        for told in field.metadata
+        if isinstance(told, Told)
+    ]
+    return (*own, *_SHORTCUTS)
