@@ -1,0 +1,87 @@
+"""Which of the devices in the machine mine: what the operator asked for, and what the rules of consent allow.
+
+Real GPUs and ASICs never start on the embedded chain unless the operator named it: burning watts for worthless coins
+must be asked for. Emulated devices burn none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backends.base import DeviceInfo, Kind
+from miner.printable import printable
+
+_NO_CONSENT = "it would burn power on a chain without value: name a pool, or --pool embedded: if that is wanted"
+
+
+class SelectionError(Exception):
+    """The devices that were asked for are not to be had; the message says what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What mines, and why each other device does not."""
+
+    chosen: tuple[DeviceInfo, ...]
+    passed_over: tuple[tuple[DeviceInfo, str], ...]
+
+
+def select(devices: Sequence[DeviceInfo], wanted: Sequence[str], *, consented: bool) -> Selection:
+    """Choose from `devices`, whose order gives the indices.
+
+    `wanted`: indices, ids, kinds, backends' names or parts of a model's name; empty: every device that may mine.
+    `consented`: the operator named what to mine for. Raises SelectionError when an entry, or the whole, leaves nothing.
+    """
+    obstacles = {device.id: obstacle(device, consented=consented) for device in devices}
+    asked = {device.id for entry in wanted for device in _asked(devices, obstacles, entry)}
+    chosen, passed_over = [], []
+    for device in devices:
+        reason = obstacles[device.id] or ("not selected" if wanted and device.id not in asked else None)
+        if reason is None:
+            chosen.append(device)
+        else:
+            passed_over.append((device, reason))
+    if not chosen:
+        raise SelectionError("no device can mine: " + (_each(devices, obstacles) or "none was found"))
+    return Selection(tuple(chosen), tuple(passed_over))
+
+
+def obstacle(device: DeviceInfo, *, consented: bool) -> str | None:
+    """Why this device must not start, None if it may."""
+    if device.unusable is not None:
+        return device.unusable
+    if not consented and device.kind is not Kind.CPU and not device.virtual:
+        return _NO_CONSENT
+    return None
+
+
+def _asked(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None], entry: str) -> list[DeviceInfo]:
+    matching = _matching(devices, entry)
+    if not matching:
+        there = ", ".join(f"{index} {_named(device)}" for index, device in enumerate(devices))
+        raise SelectionError(f"--device {printable(entry)} fits nothing; there is: {there or 'no device at all'}")
+    able = [device for device in matching if obstacles[device.id] is None]
+    if not able:
+        raise SelectionError(f"--device {printable(entry)}: {_each(matching, obstacles)}")
+    return able
+
+
+def _matching(devices: Sequence[DeviceInfo], entry: str) -> list[DeviceInfo]:
+    """By the most exact of its meanings that fits anything: id, index, kind or backend, part of the model's name."""
+    word = entry.casefold()
+    if exact := [device for device in devices if device.id.casefold() == word]:
+        return exact
+    if entry.isascii() and entry.isdigit():
+        return [device for index, device in enumerate(devices) if str(index) == entry.lstrip("0").rjust(1, "0")]
+    if alike := [device for device in devices if word in (device.kind.value, device.backend.casefold())]:
+        return alike
+    return [device for device in devices if word in device.model.casefold()]
+
+
+def _each(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None]) -> str:
+    return "; ".join(f"{_named(device)}: {printable(obstacles[device.id] or 'not selected')}" for device in devices)
+
+
+def _named(device: DeviceInfo) -> str:
+    return printable(f"{device.id} ({device.model})")
