@@ -83,7 +83,7 @@ class DeviceContract:
         self._assert_exact(feed)
 
     def test_it_rolls_nothing_beyond_its_lease(self, make_device: MakeDevice) -> None:
-        feed = FakeFeed(replace(self._template(), version_mask=0x1FFFE000, ntime_span=7))
+        feed = FakeFeed(replace(self._template(), version_mask=0xFF << 13, ntime_span=7))
         with self._mining(make_device(), feed):
             self._until(feed, lambda: len(feed.hits) >= 50)
 

@@ -29,7 +29,7 @@ class Template:
     version_mask: int = 0
     ntime: int = 1_700_000_000
     ntime_span: int = 0
-    nbits: int = 0x207FFFFF
+    nbits: int = 1 << 29
     prev_hash: bytes = bytes(range(32))
 
     def lease(self, epoch: int) -> Work:

@@ -60,7 +60,7 @@ class SyntheticDevice:
         self,
         name: str = "synthetic:0",
         *,
-        rate_hps: float = 20_000,
+        rate_hps: float = 1 << 14,
         fault: Fault | None = None,
         lag_s: float = 0.3,
     ) -> None:
