@@ -1,0 +1,357 @@
+"""What is mined and what is handed in, decided without a clock, a socket or a thread.
+
+What devices lease from:
+
+            a source is ready: Serve(its newest job)
+      IDLE ------------------------------------------> SERVING <--+ a newer job, or the strategy's other choice:
+       ^                                                |   |     | Serve; replace if the old job died or its
+       |   GRACE_S over: Serve(None)                    |   +-----+ source is gone
+       +--------------- LINGERING <---------------------+
+                        on the old job                    its source is gone and no other is ready
+
+What becomes of a job (several of a source live at once):
+
+      NewJob --> LIVE --------------------------------------------------------> DEAD: Retire
+                   replaced, previous block changed, new session,
+                   source failed, or LIVE_JOBS newer ones came
+
+What becomes of a hit:
+
+      Found --> solves a block ----------------------------------------> Submit, whatever else is true
+            --> meets the share target --> its job lives --------------> Submit
+            |                          +-> its job is dead: withheld
+            +-> neither: it proved the device's health                 Submit --> PENDING --> Answered, or
+                                                                       UNANSWERED after ANSWER_S (blocks never)
+
+Time comes in as `now`, seconds on a monotonic clock; what to do comes out as effects, in the order to do it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import assert_never
+
+from miner.chain.target import DIFFICULTY_ONE, Target
+
+from .account import Account
+from .errors import UnknownSource
+from .events import (
+    Answered,
+    Effect,
+    Event,
+    Finish,
+    Found,
+    MiningBegan,
+    NewJob,
+    Retire,
+    Serve,
+    SourceDown,
+    SourceFailed,
+    SourceUp,
+    Submit,
+    Tick,
+)
+from .job import Job
+from .share import Answer, Share
+from .strategy import Candidate, Strategy, first_ready
+
+LIVE_JOBS = 16  # of one source
+GRACE_S = 30.0  # how long the last job of a lost source is worked on
+ANSWER_S = 120.0  # how long a share waits for its answer
+PENDING_SHARES = 4096
+SENT_SHARES = 8192  # remembered, so that none is sent twice
+
+_share_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop by itself; None: never."""
+
+    blocks: int | None = None  # accepted
+    shares: int | None = None  # accepted
+    seconds: float | None = None  # of mining
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One source at this moment, for whoever reports."""
+
+    name: str
+    connected: bool
+    active: bool
+    failed: str | None
+    job: Job | None  # the newest since it connected
+    account: Account
+
+
+@dataclass(slots=True)
+class _Source:
+    up: bool = False
+    connections: int = 0
+    failed: str | None = None
+    lost_at: float | None = None  # when it last went down
+    newest: Job | None = None  # since it connected: what is served; None: nothing to serve yet
+    session: int = -1
+    live: OrderedDict[int, Job] = field(default_factory=OrderedDict)  # by id, oldest first
+    account: Account = field(default_factory=Account)
+
+
+class Manager:
+    """The state machine. Only `handle` changes it; call it, and read it, in one thread."""
+
+    def __init__(self, sources: Sequence[str], limits: Limits | None = None, strategy: Strategy = first_ready) -> None:
+        self._sources = {name: _Source() for name in sources}
+        self._limits = limits or Limits()
+        self._strategy = strategy
+        self._served: Job | None = None
+        self._pending: OrderedDict[int, Share] = OrderedDict()
+        self._sent: OrderedDict[tuple[int, bytes, int, int, int], None] = OrderedDict()
+        self._shares: Counter[str] = Counter()
+        self._best: int | None = None  # the lowest hash yet
+        self._began = False
+        self._mined_s = 0.0
+        self._now = 0.0
+        self._finished = False
+
+    # ---- what can be read
+
+    @property
+    def served(self) -> Job | None:
+        """The job that devices lease from now."""
+        return self._served
+
+    @property
+    def pending(self) -> Mapping[int, Share]:
+        """Shares that were sent and not answered yet, by id; a live view."""
+        return MappingProxyType(self._pending)
+
+    @property
+    def best_difficulty(self) -> float | None:
+        """Of the best hash that any device found."""
+        return None if self._best is None else DIFFICULTY_ONE / max(self._best, 1)
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Every source, in configured order."""
+        active = self._served.source if self._served else None
+        return tuple(
+            Standing(name, source.up, name == active, source.failed, source.newest, source.account)
+            for name, source in self._sources.items()
+        )
+
+    def shares_of(self, device: str) -> int:
+        """How many of this device's hits were worth sending."""
+        return self._shares[device]
+
+    def mining_s(self, now: float) -> float:
+        """Seconds with something to hash on, since the first hash."""
+        running = self._began and self._served is not None
+        return self._mined_s + (max(0.0, now - self._now) if running else 0.0)
+
+    # ---- the machine
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What to do about this event; raises UnknownSource for one that was not configured."""
+        self._mined_s = self.mining_s(now)
+        self._now = now
+        retired: list[int] = []
+        submit: list[Effect] = []
+        match event:
+            case SourceUp():
+                self._up(self._source(event.source))
+            case SourceDown():
+                self._down(self._source(event.source), now)
+            case SourceFailed():
+                retired = self._fail(self._source(event.source), event.reason, now)
+            case NewJob():
+                retired = self._add(self._source(event.job.source), event.job, replace=event.replace)
+            case Answered():
+                self._settle(event.answer, now)
+            case Found():
+                submit = self._sort(event, now)
+            case MiningBegan():
+                self._began = True
+            case Tick():
+                self._give_up_waiting(now)
+            case _:
+                assert_never(event)
+        retire: list[Effect] = [Retire(tuple(retired))] if retired else []
+        return [*self._serve(now), *retire, *submit, *self._finish()]
+
+    def choose_among(self, names: Sequence[str], now: float) -> list[Effect]:
+        """Mine for these sources from now on, in this order; what is known of those that stay, stays."""
+        gone = [source for name, source in self._sources.items() if name not in names]
+        self._sources = {name: self._sources.get(name) or _Source() for name in names}
+        for id_ in [id_ for id_, share in self._pending.items() if share.job.source not in self._sources]:
+            del self._pending[id_]
+        dead = tuple(id_ for source in gone for id_ in source.live)
+        retire: list[Effect] = [Retire(dead)] if dead else []
+        return [*self._serve(now), *retire, *self._finish()]
+
+    def _source(self, name: str) -> _Source:
+        try:
+            return self._sources[name]
+        except KeyError:
+            raise UnknownSource(f"no source is called {name!r}") from None
+
+    # ---- sources and their jobs
+
+    def _up(self, source: _Source) -> None:
+        if source.up:
+            return
+        source.up = True
+        source.failed = None
+        source.connections += 1
+        if source.connections > 1:
+            source.account = source.account.reconnected()
+
+    def _down(self, source: _Source, now: float) -> None:
+        if source.up:
+            source.lost_at = now
+        source.up = False
+        source.newest = None
+
+    def _fail(self, source: _Source, reason: str, now: float) -> list[int]:
+        self._down(source, now)
+        source.failed = reason
+        retired = list(source.live)
+        source.live.clear()
+        return retired
+
+    def _add(self, source: _Source, job: Job, *, replace: bool) -> list[int]:
+        """Take a job in; answer which jobs it kills."""
+        if job.id in source.live or job.session < source.session:
+            return []
+        # What no message says is still true: work on another previous block cannot win any more.
+        replace = replace or any(older.prev_hash != job.prev_hash for older in source.live.values())
+        if replace or job.session > source.session:
+            dead = list(source.live)
+        else:
+            dead = list(source.live)[: max(0, len(source.live) + 1 - LIVE_JOBS)]
+        for id_ in dead:
+            del source.live[id_]
+        source.live[job.id] = job
+        source.session = job.session
+        source.newest = job
+        return dead
+
+    def _serve(self, now: float) -> list[Effect]:
+        """Serve what the strategy chooses; running work stops only if it has become worthless."""
+        old = self._served
+        job = self._choice(now)
+        if job is old:
+            return []
+        self._served = job
+        return [Serve(job, replace=old is None or job is None or not self._worth_finishing(old))]
+
+    def _choice(self, now: float) -> Job | None:
+        candidates = [
+            Candidate(name, ready=source.up and source.newest is not None) for name, source in self._sources.items()
+        ]
+        chosen = self._strategy(candidates, now)
+        if chosen is not None:
+            return self._sources[chosen].newest
+        source = self._sources.get(self._served.source) if self._served else None
+        if self._served is None or source is None or self._served.id not in source.live:
+            return None
+        lost_at = source.lost_at
+        return self._served if lost_at is not None and now < lost_at + GRACE_S else None
+
+    def _worth_finishing(self, job: Job) -> bool:
+        source = self._sources.get(job.source)
+        return source is not None and source.up and job.id in source.live
+
+    # ---- hits and shares
+
+    def _sort(self, found: Found, now: float) -> list[Effect]:
+        """Health, share or block? The last two are sent, once."""
+        job, hit = found.job, found.hit
+        source = self._source(job.source)
+        self._best = found.hash if self._best is None else min(self._best, found.hash)
+        block = found.hash <= job.network_target
+        if not block and found.hash > job.share_target:
+            return []
+        stale = found.stale or job.id not in source.live
+        if stale and not block:
+            source.account = source.account.kept_back()
+            return []
+        key = (job.id, found.extranonce2, hit.nonce, hit.version, hit.ntime)
+        if key in self._sent:
+            return []
+        self._sent[key] = None
+        if len(self._sent) > SENT_SHARES:
+            self._sent.popitem(last=False)
+        share = Share(
+            id=next(_share_ids),
+            job=job,
+            device=found.device,
+            extranonce2=found.extranonce2,
+            nonce=hit.nonce,
+            version=hit.version,
+            ntime=hit.ntime,
+            hash=found.hash,
+            block=block,
+            stale=stale,
+            found_at=now,
+        )
+        self._shares[found.device] += 1
+        source.account = source.account.sent()
+        self._pending[share.id] = share
+        if len(self._pending) > PENDING_SHARES:
+            self._abandon(next((old for old in self._pending.values() if not old.block), share))
+        return [Submit(share)]
+
+    def _settle(self, answer: Answer, now: float) -> None:
+        """Book an answer; one to a share that nobody waits for is not counted twice."""
+        share = self._pending.pop(answer.share_id, None)
+        if share is None:
+            return
+        source = self._sources[share.job.source]
+        difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty
+        source.account = source.account.answered(answer, difficulty, now - share.found_at)
+
+    def _give_up_waiting(self, now: float) -> None:
+        for share in list(self._pending.values()):
+            if now - share.found_at < ANSWER_S:
+                break
+            if not share.block:  # a source sends a block until it is answered, however long that takes
+                self._abandon(share)
+
+    def _abandon(self, share: Share) -> None:
+        del self._pending[share.id]
+        source = self._sources[share.job.source]
+        source.account = source.account.unanswered()
+
+    # ---- the end
+
+    def _finish(self) -> list[Effect]:
+        if self._finished:
+            return []
+        finish = self._limit_reached() or self._nothing_left()
+        self._finished = finish is not None
+        return [finish] if finish else []
+
+    def _limit_reached(self) -> Finish | None:
+        limits, sources = self._limits, self._sources.values()
+        if limits.blocks is not None:
+            blocks = sum(source.account.blocks_accepted for source in sources)
+            if blocks >= limits.blocks:
+                return Finish(ok=True, reason=f"{blocks} blocks accepted")
+        if limits.shares is not None:
+            shares = sum(source.account.accepted for source in sources)
+            if shares >= limits.shares:
+                return Finish(ok=True, reason=f"{shares} shares accepted")
+        if limits.seconds is not None and self._mined_s >= limits.seconds:
+            return Finish(ok=True, reason=f"mined for {limits.seconds:g} seconds")
+        return None
+
+    def _nothing_left(self) -> Finish | None:
+        if any(source.failed is None for source in self._sources.values()):
+            return None
+        reasons = "; ".join(f"{name}: {source.failed}" for name, source in self._sources.items())
+        return Finish(ok=False, reason=reasons or "no source of work is configured")

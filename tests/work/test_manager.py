@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from miner.chain.target import DIFFICULTY_ONE
+from miner.work import manager as manager_module
+from miner.work.errors import UnknownSource
+from miner.work.events import (
+    Answered,
+    Effect,
+    Event,
+    Finish,
+    MiningBegan,
+    NewJob,
+    Retire,
+    Serve,
+    SourceDown,
+    SourceFailed,
+    SourceUp,
+    Submit,
+    Tick,
+)
+from miner.work.job import Job
+from miner.work.manager import ANSWER_S, GRACE_S, LIVE_JOBS, Limits, Manager
+from miner.work.share import Answer, Reason, Share
+from tests.work.making import EASY, HARD, a_found, a_job
+
+OTHER_PREV = b"o" * 32
+
+
+class Desk:
+    """A manager, with a clock, over the sources `pool` and `spare`."""
+
+    def __init__(self, *names: str, limits: Limits | None = None) -> None:
+        self.manager = Manager(names or ("pool", "spare"), limits)
+        self.now = 0.0
+
+    def __call__(self, event: Event, now: float | None = None) -> list[Effect]:
+        self.now = self.now if now is None else now
+        return self.manager.handle(event, self.now)
+
+    def up(self, source: str = "pool", job: Job | None = None) -> Job:
+        job = job or a_job(source=source)
+        self(SourceUp(source))
+        self(NewJob(job, replace=True))
+        return job
+
+    def share(self, job: Job, nonce: int = 0, hash_: int = EASY) -> Share:
+        (effect,) = self(a_found(job, hash_, nonce))
+        assert isinstance(effect, Submit)
+        return effect.share
+
+    def answer(self, share: Share, reason: Reason | None = None, now: float | None = None) -> list[Effect]:
+        answer = Answer(share.id, accepted=reason is None, block=share.block, reason=reason)
+        return self(Answered(share.job.source, answer), now)
+
+    def account(self, source: str = "pool") -> manager_module.Account:
+        return next(standing.account for standing in self.manager.standings if standing.name == source)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+# ---- what is served
+
+
+def test_nothing_is_served_before_a_source_is_up_and_has_sent_a_job(desk: Desk) -> None:
+    job = a_job()
+    assert desk(SourceUp("pool")) == []
+    assert desk(NewJob(job, replace=False)) == [Serve(job, replace=True)]
+    early = a_job(source="spare")
+    other = Desk()
+    assert other(NewJob(early, replace=True)) == []
+    assert other(SourceUp("spare")) == [Serve(early, replace=True)]
+
+
+def test_an_update_leaves_older_work_alive(desk: Desk) -> None:
+    old, new = desk.up(), a_job()
+    assert desk(NewJob(new, replace=False)) == [Serve(new, replace=False)]
+    assert desk.share(old).stale is False
+
+
+def test_a_replacement_kills_everything_older_of_its_source(desk: Desk) -> None:
+    old, older, new = desk.up(), a_job(), a_job()
+    desk(NewJob(older, replace=False))
+    assert desk(NewJob(new, replace=True)) == [Serve(new, replace=True), Retire((old.id, older.id))]
+
+
+def test_a_changed_previous_block_is_a_replacement_whatever_the_source_says(desk: Desk) -> None:
+    old, new = desk.up(), a_job(prev_hash=OTHER_PREV)
+    assert desk(NewJob(new, replace=False)) == [Serve(new, replace=True), Retire((old.id,))]
+
+
+def test_a_new_session_kills_the_jobs_of_the_one_before(desk: Desk) -> None:
+    old = desk.up()
+    desk(SourceDown("pool", "reset"), 1.0)
+    assert desk(SourceUp("pool")) == []
+    new = a_job(session=2)
+    assert desk(NewJob(new, replace=False)) == [Serve(new, replace=True), Retire((old.id,))]
+    assert desk(NewJob(a_job(session=1), replace=False)) == []  # a straggler of the first
+
+
+def test_a_resumed_session_keeps_its_jobs(desk: Desk) -> None:
+    old = desk.up()
+    desk(SourceDown("pool", "reset"), 1.0)
+    desk(SourceUp("pool"), 2.0)
+    new = a_job()
+    assert desk(NewJob(new, replace=False)) == [Serve(new, replace=False)]
+    assert desk.share(old)
+
+
+def test_the_same_job_twice_changes_nothing(desk: Desk) -> None:
+    job = desk.up()
+    assert desk(NewJob(job, replace=True)) == []
+    assert desk.share(job)
+
+
+def test_the_table_of_live_jobs_is_bounded_and_the_oldest_goes(desk: Desk) -> None:
+    jobs = [desk.up(), *(a_job() for _ in range(LIVE_JOBS))]
+    for job in jobs[1:LIVE_JOBS]:
+        assert desk(NewJob(job, replace=False)) == [Serve(job, replace=False)]
+    assert desk(NewJob(jobs[-1], replace=False)) == [Serve(jobs[-1], replace=False), Retire((jobs[0].id,))]
+
+
+def test_the_first_configured_source_that_is_up_is_mined_on(desk: Desk) -> None:
+    spare = desk.up("spare")
+    assert desk.manager.served is spare
+    desk(SourceUp("pool"))
+    assert desk.manager.served is spare  # until the better one has something to do
+    job = a_job()
+    assert desk(NewJob(job, replace=True)) == [Serve(job, replace=False)]  # the spare is up: finish its work
+    update = a_job(source="spare")
+    assert desk(NewJob(update, replace=True)) == [Retire((spare.id,))]
+    assert desk(SourceDown("pool", "reset")) == [Serve(update, replace=True)]
+
+
+def test_the_last_job_of_a_lost_source_is_worked_on_for_a_while_and_then_nothing(desk: Desk) -> None:
+    job = desk.up()
+    assert desk(SourceDown("pool", "time-out"), 100.0) == []
+    assert desk(SourceDown("pool", "still"), 110.0) == []
+    assert desk(Tick(), 100.0 + GRACE_S - 0.1) == []
+    assert desk.share(job)
+    assert desk(Tick(), 100.0 + GRACE_S) == [Serve(None, replace=True)]
+    assert desk.manager.served is None
+
+
+def test_a_source_that_gave_up_is_not_waited_for(desk: Desk) -> None:
+    job = desk.up()
+    assert desk(SourceFailed("pool", "wrong password")) == [Serve(None, replace=True), Retire((job.id,))]
+    assert desk.manager.standings[0].failed == "wrong password"
+
+
+def test_another_strategy_chooses_otherwise() -> None:
+    last = Manager(
+        ("pool", "spare"), strategy=lambda candidates, _: next((c.name for c in candidates[::-1] if c.ready), None)
+    )
+    jobs = [a_job(source=name) for name in ("pool", "spare")]
+    for job in jobs:
+        last.handle(SourceUp(job.source), 0.0)
+        last.handle(NewJob(job, replace=True), 0.0)
+    assert last.served is jobs[1]
+
+
+def test_an_unknown_source_is_a_defect(desk: Desk) -> None:
+    with pytest.raises(UnknownSource):
+        desk(SourceUp("nobody"))
+
+
+# ---- what is sent
+
+
+def test_a_hit_below_neither_target_only_proves_health(desk: Desk) -> None:
+    job = desk.up()
+    assert desk(a_found(job, EASY + 1)) == []
+    assert desk.account().submitted == 0 and desk.manager.shares_of("cpu:0") == 0
+
+
+def test_a_share_carries_the_fields_as_they_will_be_submitted(desk: Desk) -> None:
+    job = desk.up()
+    share = desk.share(job, nonce=77)
+    assert (share.job, share.device, share.extranonce2, share.nonce) == (job, "cpu:0", b"\0\0\0\0", 77)
+    assert (share.version, share.ntime, share.hash) == (job.version, job.ntime, EASY)
+    assert (share.block, share.stale) == (False, False)
+    assert desk.manager.shares_of("cpu:0") == 1
+
+
+def test_a_hash_equal_to_the_network_target_is_a_block(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=1000))
+    assert desk.share(job, 1, 1000).block
+    assert not desk.share(job, 2, 1001).block
+
+
+def test_a_block_is_sent_even_where_the_share_target_is_harder(desk: Desk) -> None:
+    job = desk.up(job=a_job(share_target=HARD, network_target=EASY))
+    assert desk.share(job, 1, EASY).block
+
+
+def test_of_a_dead_job_only_blocks_are_sent(desk: Desk) -> None:
+    dead = desk.up(job=a_job(network_target=1000))
+    desk(NewJob(a_job(), replace=True))
+    assert desk(a_found(dead, EASY)) == []  # judged alive by the feed, and overtaken
+    assert desk(a_found(dead, EASY, 1, stale=True)) == []
+    assert desk.account().withheld == 2 and desk.account().submitted == 0
+    share = desk.share(dead, 2, 1000)
+    assert share.block and share.stale
+
+
+def test_nothing_is_sent_twice(desk: Desk) -> None:
+    job = desk.up()
+    desk.share(job, 1)
+    assert desk(a_found(job, EASY, 1)) == []
+    assert desk.share(job, 2)
+
+
+def test_shares_found_while_the_source_is_away_are_left_to_it(desk: Desk) -> None:
+    job = desk.up()
+    desk(SourceDown("pool", "reset"), 1.0)
+    assert desk.share(job)
+
+
+# ---- the account
+
+
+def test_answers_are_booked_on_the_source_that_the_share_went_to(desk: Desk) -> None:
+    pool, spare = desk.up(), desk.up("spare")
+    first, second, third, fourth = (desk.share(pool, nonce) for nonce in range(4))
+    desk.share(spare)
+    desk.answer(first, now=0.25)
+    desk.answer(second, Reason.LOW_DIFFICULTY)
+    desk.answer(third, Reason.STALE)
+    account = desk.account()
+    assert (account.submitted, account.accepted, account.stale) == (4, 1, 1)
+    assert dict(account.rejected) == {Reason.LOW_DIFFICULTY: 1}
+    assert account.accepted_difficulty == DIFFICULTY_ONE / EASY
+    assert account.latency_s == 0.25
+    assert next(iter(desk.manager.pending)) == fourth.id
+    assert desk.account("spare").submitted == 1 and desk.account("spare").accepted == 0
+
+
+def test_an_answer_counts_once(desk: Desk) -> None:
+    share = desk.share(desk.up())
+    desk.answer(share)
+    desk.answer(share)
+    desk(Answered("pool", Answer(10**12, accepted=True, block=True)))
+    assert (desk.account().accepted, desk.account().blocks_accepted) == (1, 0)
+
+
+def test_blocks_have_sums_of_their_own(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=EASY))
+    desk.answer(desk.share(job, 1))
+    desk.answer(desk.share(job, 2), Reason.OTHER)
+    account = desk.account()
+    assert (account.accepted, account.blocks_accepted, account.blocks_rejected) == (1, 1, 1)
+
+
+def test_a_share_without_an_answer_is_given_up_and_a_block_is_not(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=1000))
+    block, share = desk.share(job, 1, 1000), desk.share(job, 2)
+    desk(Tick(), ANSWER_S - 0.1)
+    assert len(desk.manager.pending) == 2
+    desk(Tick(), ANSWER_S)
+    assert dict(desk.account().rejected) == {Reason.UNANSWERED: 1}
+    desk.answer(share)
+    assert desk.account().accepted == 0
+    desk.answer(block, now=9000.0)
+    assert desk.account().blocks_accepted == 1
+
+
+def test_what_is_pending_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "PENDING_SHARES", 3)
+    monkeypatch.setattr(manager_module, "SENT_SHARES", 3)
+    job = desk.up(job=a_job(network_target=1000))
+    block = desk.share(job, 0, 1000)
+    shares = [desk.share(job, nonce) for nonce in range(1, 6)]
+    assert list(desk.manager.pending) == [block.id, shares[-2].id, shares[-1].id]
+    assert dict(desk.account().rejected) == {Reason.UNANSWERED: 3}
+    assert len(desk.manager._sent) == 3
+
+
+def test_connecting_again_is_counted_and_connecting_is_not(desk: Desk) -> None:
+    desk(SourceUp("pool"))
+    desk(SourceUp("pool"))
+    assert desk.account().reconnects == 0
+    desk(SourceDown("pool", "reset"))
+    desk(SourceUp("pool"))
+    assert desk.account().reconnects == 1
+
+
+def test_the_standings_say_who_is_who(desk: Desk) -> None:
+    job = desk.up("spare")
+    pool, spare = desk.manager.standings
+    assert (pool.connected, pool.active, pool.job) == (False, False, None)
+    assert (spare.connected, spare.active, spare.job) == (True, True, job)
+
+
+def test_the_best_hash_is_kept(desk: Desk) -> None:
+    job = desk.up()
+    assert desk.manager.best_difficulty is None
+    for hash_ in (EASY + 5, EASY, EASY + 9):
+        desk(a_found(job, hash_, hash_ % 100))
+    assert desk.manager.best_difficulty == DIFFICULTY_ONE / EASY
+
+
+# ---- the end
+
+
+def test_it_ends_after_so_many_accepted_blocks() -> None:
+    desk = Desk(limits=Limits(blocks=2))
+    job = desk.up(job=a_job(network_target=EASY))
+    assert desk.answer(desk.share(job, 1)) == []
+    assert desk.answer(desk.share(job, 2), Reason.OTHER) == []
+    assert desk.answer(desk.share(job, 3)) == [Finish(ok=True, reason="2 blocks accepted")]
+    assert desk.answer(desk.share(job, 4)) == []  # said once; what was found is still handed in
+
+
+def test_it_ends_after_so_many_accepted_shares() -> None:
+    desk = Desk(limits=Limits(shares=1))
+    job = desk.up()
+    assert desk.answer(desk.share(job, 1), Reason.DUPLICATE) == []
+    assert [type(effect) for effect in desk.answer(desk.share(job, 2))] == [Finish]
+
+
+def test_only_time_with_something_to_hash_on_is_mining_time() -> None:
+    desk = Desk(limits=Limits(seconds=20.0))
+    desk.up()
+    assert desk(Tick(), 100.0) == []  # compiling
+    desk(MiningBegan(), 100.0)
+    assert desk.manager.mining_s(104.0) == 4.0
+    desk(SourceFailed("pool", "gone"), 110.0)
+    assert desk(Tick(), 500.0) == []
+    assert desk.manager.mining_s(500.0) == 10.0
+    desk.up("spare")
+    assert desk(Tick(), 509.0) == []
+    assert [type(effect) for effect in desk(Tick(), 510.0)] == [Finish]
+
+
+def test_with_every_source_failed_it_ends_and_says_why() -> None:
+    desk = Desk("pool")
+    assert desk(SourceFailed("pool", "no such host")) == [Finish(ok=False, reason="pool: no such host")]
+    two = Desk()
+    assert two(SourceFailed("pool", "no such host")) == []
+    two(SourceDown("spare", "reset"))
+    assert two(SourceFailed("spare", "banned")) == [Finish(ok=False, reason="pool: no such host; spare: banned")]
+
+
+def test_found_at_is_the_managers_time(desk: Desk) -> None:
+    job = desk.up()
+    desk.now = 42.0
+    assert replace(desk.share(job), hash=0).found_at == 42.0
