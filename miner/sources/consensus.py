@@ -84,7 +84,7 @@ ACCEPTED = Ruling()
 
 
 class Judge:
-    """A validated chain of one network. Every call belongs to the thread that made it; 0.2 ms a small block.
+    """A validated chain of one network. Every call belongs to the thread that made it; a small block takes a millisecond.
 
     Raises EngineFailed when the engine cannot be set up.
     """

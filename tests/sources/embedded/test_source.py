@@ -207,10 +207,14 @@ def test_drain_returns_once_everything_is_answered() -> None:
         async with mining(slow_source()) as run:
             job = await run.job()
             run.source.submit(solve(job))
-            await run.source.drain(10.0)
+            await run.source.drain(2.0)
             assert (await run.next(Answered)).answer.accepted
+        run.source.submit(solve(job))
+        await run.source.drain(2.0)
 
-    asyncio.run(scenario())
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert "shares_unanswered" not in [entry["event"] for entry in logs]
 
 
 def test_drain_gives_up_after_its_time_without_an_error() -> None:
