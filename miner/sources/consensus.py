@@ -84,7 +84,7 @@ ACCEPTED = Ruling()
 
 
 class Judge:
-    """A validated chain of one network. Every call belongs to the thread that made it; a small block takes a millisecond.
+    """A validated chain of one network. Every call belongs to the thread that made it. A small block takes 1 ms.
 
     Raises EngineFailed when the engine cannot be set up.
     """

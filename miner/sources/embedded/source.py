@@ -1,6 +1,7 @@
 """The embedded source: the asyncio shell that stands between the private chain, its judge and the engine.
 
-From a share to the next job takes 2 ms (checked, judged, drafted), so all of it happens on the event loop, where the judge was made.
+From a share to the next job it takes 2 ms (confirmed, judged, drafted), so all of it happens on the event loop, in
+the thread that made the judge.
 """
 
 from __future__ import annotations
