@@ -49,7 +49,9 @@ def find(environ: Mapping[str, str], cwd: Path) -> Path | None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise ConfigError(f"{_named(path)}: cannot be looked at: {error.strerror}") from error
+            raise ConfigError(
+                f"{_named(path)}: cannot be looked at: {error.strerror}; name a file with --config"
+            ) from error
         return path
     return None
 
