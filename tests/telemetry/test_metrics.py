@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from backends.base import Reading, State
+from miner.telemetry.metrics import (
+    DEVICE_FAMILIES,
+    MINER_FAMILIES,
+    POOL_FAMILIES,
+    SENSORS_MAX,
+    SnapshotCollector,
+    registry,
+    window,
+)
+from miner.telemetry.snapshot import WINDOWS_S, Snapshot
+from miner.work.share import Reason
+from tests.telemetry.snapshots import HOSTILE, device, metered, snapshot, source
+
+REFERENCE = Path(__file__).parents[2] / "docs/reference/metrics.md"
+FAMILIES = (*DEVICE_FAMILIES, *POOL_FAMILIES, *MINER_FAMILIES)
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def exposed(view: Snapshot) -> Series:
+    """Every sample of a scrape in the text format, as a scraper parses it; a series that comes twice fails."""
+    series: Series = {}
+    for family in text_string_to_metric_families(generate_latest(registry(lambda: view)).decode()):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in series
+            series[key] = sample.value
+    return series
+
+
+def value(view: Snapshot, name: str, **labels: str) -> float | None:
+    return exposed(view).get((name, frozenset(labels.items())))
+
+
+def names(view: Snapshot) -> set[str]:
+    return {name for name, _ in exposed(view)}
+
+
+def test_work_is_counted_by_device_and_averaged_by_window() -> None:
+    view = snapshot(device("cpu:0"), device("cpu:1", hashes=7))
+    assert value(view, "miner_hashes_total", device="cpu:0") == 583_000_000
+    assert value(view, "miner_hashes_total", device="cpu:1") == 7
+    assert value(view, "miner_hashrate_hashes_per_second", device="cpu:0", window="10s") == 58.1e6
+    assert value(view, "miner_hashrate_hashes_per_second", device="cpu:0", window="1m") == 58.3e6
+    assert [window(seconds) for seconds in WINDOWS_S] == ["10s", "1m", "15m"]
+
+
+def test_everything_a_device_knows_of_itself_is_there_in_base_units() -> None:
+    view = snapshot(metered())
+    expected = {
+        ("miner_power_watts", "source", "usb"): 9.5,
+        ("miner_energy_joules_total", "source", "usb"): 95.0,
+        ("miner_temperature_celsius", "sensor", "chip"): 61.4,
+        ("miner_temperature_celsius", "sensor", "board"): 48.0,
+        ("miner_fan_rpm", "fan", "front"): 2400.0,
+        ("miner_hits_discarded_total", "reason", "duplicate"): 2,
+        ("miner_device_state", "state", "mining"): 1,
+    }
+    for (name, label, what), number in expected.items():
+        assert value(view, name, device="asic:A1", **{label: what}) == number
+    for name, number in {
+        "miner_frequency_hertz": 485e6,
+        "miner_voltage_volts": 1.2,
+        "miner_duty_ratio": 0.75,
+        "miner_hashrate_expected_hashes_per_second": 500e9,
+        "miner_hashrate_measured_hashes_per_second": 480e9,
+        "miner_hits_total": 42,
+        "miner_shares_found_total": 12,
+        "miner_hardware_errors_total": 3,
+        "miner_device_restarts_total": 1,
+    }.items():
+        assert value(view, name, device="asic:A1") == number
+    info = {"backend": "asic", "kind": "asic", "model": "Stick", "serial": "A1", "virtual": "true"}
+    assert value(view, "miner_device_info", device="asic:A1", **info) == 1
+
+
+def test_expected_rate_falls_back_to_what_was_known_before_it_ran() -> None:
+    view = device()
+    view = replace(view, info=replace(view.info, expected_hps=60e6))
+    assert value(snapshot(view), "miner_hashrate_expected_hashes_per_second", device="cpu:0") == 60e6
+
+
+def test_shares_and_blocks_are_counted_by_pool_with_failures_apart() -> None:
+    view = snapshot(sources=(source("embedded:", blocks_rejected=1, reconnects=2, failed="wrong password"),))
+    for name, number in {
+        "miner_shares_submitted_total": 14,
+        "miner_shares_accepted_total": 11,
+        "miner_shares_stale_total": 2,
+        "miner_share_difficulty_accepted_total": 11264,
+        "miner_blocks_accepted_total": 3,
+        "miner_blocks_rejected_total": 1,
+        "miner_pool_connected": 1,
+        "miner_pool_active": 1,
+        "miner_pool_failed": 1,
+        "miner_pool_difficulty": 1024,
+        "miner_pool_reconnects_total": 2,
+        "miner_submit_last_latency_seconds": 0.05,
+        "miner_job_age_seconds": 3.2,
+    }.items():
+        assert value(view, name, pool="embedded:") == number
+    assert value(view, "miner_shares_rejected_total", pool="embedded:", reason="low-difficulty") == 1
+
+
+def test_the_run_as_a_whole() -> None:
+    view = snapshot(worthless=True)
+    for name, number in {
+        "miner_mining_seconds_total": 10,
+        "miner_mining_start_time_seconds": 1_700_000_000,
+        "miner_best_share_difficulty": 1234.5,
+        "miner_block_height": 840_000,
+        "miner_network_difficulty": 86.4e12,
+        "miner_worthless": 1,
+    }.items():
+        assert value(view, name) == number
+
+
+def test_a_device_is_in_exactly_one_state() -> None:
+    series = exposed(snapshot(device(state=State.SICK)))
+    states = {
+        dict(labels)["state"]: number for (name, labels), number in series.items() if name == "miner_device_state"
+    }
+    assert states == {str(state): float(state is State.SICK) for state in State}
+
+
+def test_what_is_unknown_has_no_sample() -> None:
+    bare = snapshot(
+        device(rate_hps=dict.fromkeys(WINDOWS_S)),
+        sources=(source(difficulty=None, latency_s=None, job_age_s=None),),
+        started_at=None,
+        best_difficulty=None,
+        height=None,
+        network_difficulty=None,
+    )
+    unknown = names(snapshot(metered())) - names(bare)
+    assert unknown == {
+        "miner_hashrate_hashes_per_second",
+        "miner_hashrate_measured_hashes_per_second",
+        "miner_hashrate_expected_hashes_per_second",
+        "miner_energy_joules_total",
+        "miner_power_watts",
+        "miner_temperature_celsius",
+        "miner_fan_rpm",
+        "miner_frequency_hertz",
+        "miner_voltage_volts",
+        "miner_duty_ratio",
+        "miner_pool_difficulty",
+        "miner_submit_last_latency_seconds",
+        "miner_job_age_seconds",
+        "miner_mining_start_time_seconds",
+        "miner_best_share_difficulty",
+        "miner_block_height",
+        "miner_network_difficulty",
+    }
+
+
+def test_a_family_without_samples_is_not_announced() -> None:
+    text = generate_latest(registry(snapshot)).decode()
+    assert "miner_hits_total" in text
+    assert "miner_power_watts" not in text
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_that_is_none_has_no_sample(number: float) -> None:
+    view = snapshot(device(power_w=number, power_source="usb"))
+    assert "miner_power_watts" not in names(view)
+
+
+def test_reasons_stand_at_zero_before_they_happen_and_new_ones_are_counted_as_other() -> None:
+    view = snapshot(sources=(source("p", rejected={"duplicate": 4, "of a later version": 2, "or two": 1}),))
+    series = exposed(view)
+    rejected = {
+        dict(labels)["reason"]: number for (name, labels), number in series.items() if "shares_rejected" in name
+    }
+    assert rejected == {str(r): 0.0 for r in Reason if r is not Reason.STALE} | {"duplicate": 4.0, "other": 3.0}
+
+
+def test_labels_are_bounded_whatever_a_driver_says() -> None:
+    sensors = tuple(Reading(f"sensor {number}", 20.0) for number in range(1000))
+    view = snapshot(device("x" * 1000, temperatures_c=sensors, power_w=1.0, power_source="guessed by a driver"))
+    series = exposed(view)
+    assert sum(name == "miner_temperature_celsius" for name, _ in series) == SENSORS_MAX
+    assert all(len(text) <= 128 for _, labels in series for _, text in labels)
+    assert ("miner_power_watts", frozenset({("device", "x" * 128), ("source", "other")})) in series
+
+
+def test_hostile_names_neither_break_the_scrape_nor_reach_it_raw() -> None:
+    view = snapshot(device(HOSTILE, temperatures_c=(Reading(HOSTILE, 1.0),)), sources=(source(HOSTILE),))
+    text = generate_latest(registry(lambda: view)).decode()
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert value(view, "miner_hashes_total", device=r"\x1b]0;owned\x07\x1b[2J\x0d\x0a\u202e\u200b\ud800") is not None
+
+
+def test_two_sources_of_one_name_keep_a_series_each() -> None:
+    view = snapshot(sources=(source("pool", accepted=1), source("pool", accepted=2)))
+    assert value(view, "miner_shares_accepted_total", pool="pool") == 1
+    assert value(view, "miner_shares_accepted_total", pool="pool #2") == 2
+
+
+def test_a_sensor_named_twice_is_one_series() -> None:
+    view = snapshot(device(temperatures_c=(Reading("t", 20.0), Reading("t", 30.0))))
+    assert value(view, "miner_temperature_celsius", device="cpu:0", sensor="t") == 30.0
+
+
+def test_names_follow_the_conventions() -> None:
+    for family in FAMILIES:
+        assert re.fullmatch(r"miner_[a-z_]+", family.name)
+        assert family.name.endswith("_total") == (family.kind == "counter")
+        assert family.name.endswith("_info") == (family.kind == "info")
+        assert not family.unit or family.name.removesuffix("_total").endswith(f"_{family.unit}")
+        assert not {"device", "pool"} & set(family.labels)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_openmetrics_accepts_the_same_and_sees_units_and_types() -> None:
+    text = generate_openmetrics(registry(lambda: snapshot(metered()))).decode()
+    families = {family.name: family for family in openmetrics_parser.text_string_to_metric_families(text)}
+    assert (families["miner_energy_joules"].type, families["miner_energy_joules"].unit) == ("counter", "joules")
+    assert families["miner_device"].type == "info"
+    assert families["miner_hashrate_hashes_per_second"].unit == "hashes_per_second"
+
+
+def test_no_created_samples() -> None:
+    assert not [name for name in names(snapshot(metered())) if name.endswith("_created")]
+
+
+def test_the_process_is_watched_too() -> None:
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names(snapshot())
+
+
+def test_a_scrape_reads_the_newest_snapshot_and_may_ask_for_single_names() -> None:
+    views = iter([snapshot(device(hashes=1)), snapshot(device(hashes=2))])
+    one = registry(lambda: next(views))
+    for hashes in (1, 2):
+        text = generate_latest(one.restricted_registry(["miner_hashes_total"])).decode()
+        assert [family.samples[0].value for family in text_string_to_metric_families(text)] == [hashes]
+
+
+def test_the_reference_lists_exactly_what_the_collector_offers() -> None:
+    owners = {family.name: "device" for family in DEVICE_FAMILIES} | {family.name: "pool" for family in POOL_FAMILIES}
+    offered = {
+        (family.name, family.kind, tuple(filter(None, (owners.get(family.name), *family.labels))))
+        for family in FAMILIES
+    }
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(.*?)\| .+ \|$", REFERENCE.read_text(), re.MULTILINE)
+    assert {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == offered
+    described = {metric.name for metric in SnapshotCollector(snapshot).describe()}
+    assert described == {family.name.removesuffix("_total").removesuffix("_info") for family in FAMILIES}

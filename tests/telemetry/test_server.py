@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
+
+from miner.telemetry.metrics import registry
+from miner.telemetry.server import REQUESTS_AT_ONCE, MetricsServer, TelemetryError
+from miner.telemetry.snapshot import Snapshot
+from tests.telemetry.snapshots import snapshot
+
+
+@pytest.fixture
+def server() -> Iterator[MetricsServer]:
+    with MetricsServer("127.0.0.1", 0, registry(snapshot)) as running:
+        yield running
+
+
+def get(server: MetricsServer, path: str = "/metrics", **headers: str) -> tuple[int, str, bytes]:
+    with contextlib.closing(http.client.HTTPConnection(server.host, server.port, timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.getheader("Content-Type", ""), response.read()
+
+
+def ends(connection: socket.socket) -> bool:
+    """Whether the other side hangs up without an answer."""
+    connection.settimeout(10)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_scrape_gets_the_snapshot(server: MetricsServer) -> None:
+    status, kind, body = get(server)
+    assert status == 200 and kind.startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    assert families["miner_hashes"].samples[0].value == 583_000_000
+    assert server.url == f"http://127.0.0.1:{server.port}/metrics"
+
+
+def test_the_scraper_chooses_format_and_compression(server: MetricsServer) -> None:
+    _, kind, body = get(server, Accept="application/openmetrics-text;version=1.0.0", **{"Accept-Encoding": "gzip"})
+    assert kind.startswith("application/openmetrics-text")
+    assert gzip.decompress(body).endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/../etc/passwd", "/favicon.ico"])
+def test_only_the_metrics_are_served(server: MetricsServer, path: str) -> None:
+    assert get(server, path)[0] == 404
+
+
+def test_ipv6_literals_are_bound() -> None:
+    with MetricsServer("::1", 0, CollectorRegistry()) as server:
+        assert server.url == f"http://[::1]:{server.port}/metrics"
+        assert get(server)[0] == 200
+
+
+def test_a_port_in_use_is_a_sentence(server: MetricsServer) -> None:
+    with pytest.raises(TelemetryError, match=rf"127\.0\.0\.1:{server.port}: another program has that port"):
+        MetricsServer("127.0.0.1", server.port, CollectorRegistry())
+
+
+def test_an_address_of_another_machine_is_a_sentence() -> None:
+    with pytest.raises(TelemetryError, match="this machine has no such address"):
+        MetricsServer("192.0.2.1", 0, CollectorRegistry())
+
+
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("::1", 0), ("0.0.0.0", 1), ("::", 1)])
+def test_listening_to_other_machines_is_warned_of(host: str, warnings: int) -> None:
+    with capture_logs() as logs, MetricsServer(host, 0, CollectorRegistry()):
+        pass
+    assert [(entry["event"], entry["log_level"]) for entry in logs].count(("metrics_public", "warning")) == warnings
+
+
+def test_a_scrape_that_fails_is_logged_and_the_next_one_works() -> None:
+    answers = iter([None, snapshot()])
+
+    def latest() -> Snapshot:
+        view = next(answers)
+        if view is None:
+            raise RuntimeError("no snapshot yet")
+        return view
+
+    with capture_logs() as logs, MetricsServer("127.0.0.1", 0, registry(latest)) as server:
+        assert get(server)[0] == 500
+        assert get(server)[0] == 200
+    assert any(entry["event"] == "metrics_scrape_failed" for entry in logs)
+
+
+def test_a_request_that_never_ends_is_cut_off() -> None:
+    with (
+        MetricsServer("127.0.0.1", 0, CollectorRegistry(), request_s=0.1) as server,
+        socket.create_connection((server.host, server.port)) as slow,
+    ):
+        slow.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert ends(slow)
+
+
+def test_too_many_at_once_are_turned_away_and_those_before_still_answered(server: MetricsServer) -> None:
+    with contextlib.ExitStack() as held:
+        waiting = [
+            held.enter_context(socket.create_connection((server.host, server.port))) for _ in range(REQUESTS_AT_ONCE)
+        ]
+        assert ends(held.enter_context(socket.create_connection((server.host, server.port))))
+        waiting[0].sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        waiting[0].settimeout(10)
+        assert waiting[0].recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_request_that_is_done_makes_room_for_another(server: MetricsServer) -> None:
+    assert [get(server)[0] for _ in range(2 * REQUESTS_AT_ONCE)] == [200] * 2 * REQUESTS_AT_ONCE
+
+
+def test_closing_frees_port_and_thread_even_with_a_request_open() -> None:
+    server = MetricsServer("127.0.0.1", 0, CollectorRegistry())
+    with socket.create_connection((server.host, server.port)) as idle:
+        deadline = time.monotonic() + 10
+        while not server._server._started and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        server.close()
+        assert ends(idle)
+    server.close()
+    assert not any(thread.name == "metrics" for thread in threading.enumerate())
+    with MetricsServer("127.0.0.1", server.port, CollectorRegistry()):
+        pass
