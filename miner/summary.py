@@ -1,0 +1,104 @@
+"""`--summary FILE`: what a run did, as JSON for scripts. The keys are a contract; null is unknown."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from miner.telemetry.snapshot import DeviceView, Snapshot
+from miner.telemetry.totals import Totals
+
+
+class SummaryError(Exception):
+    """The summary cannot be written; the message is for the operator."""
+
+
+def summarise(snapshot: Snapshot) -> dict[str, Any]:
+    """The whole run. `seconds` is time with something to hash; compiling is left out of it."""
+    totals = Totals.of(snapshot)
+    return {
+        "hashes": snapshot.hashes,
+        "seconds": snapshot.mining_s,
+        "hashes_per_second": _rate(snapshot.hashes, snapshot.mining_s),
+        "blocks": {"accepted": totals.blocks_accepted, "rejected": totals.blocks_rejected},
+        "shares": {
+            "submitted": totals.submitted,
+            "accepted": totals.accepted,
+            "rejected": totals.rejected,
+            "stale": totals.stale,
+        },
+        "hardware_errors": totals.hardware_errors,
+        "devices": [_device(device, snapshot.mining_s) for device in snapshot.devices],
+    }
+
+
+def check_writable(path: Path) -> None:
+    """Raise SummaryError now for what would otherwise fail after days of mining."""
+    target = path.resolve()
+    if target.is_dir():
+        raise SummaryError(f"the summary cannot be written to {path}: it is a folder")
+    if not target.parent.is_dir():
+        raise SummaryError(f"the summary cannot be written to {path}: {target.parent} is not a folder")
+    if not os.access(_written(target), os.W_OK):
+        raise SummaryError(f"the summary cannot be written to {path}: no permission to write {_written(target)}")
+
+
+def write(path: Path, snapshot: Snapshot) -> None:
+    """Replace `path` by the summary at once and durably; a pipe or device is written to. Raises SummaryError."""
+    data = json.dumps(summarise(snapshot), indent=2, allow_nan=False).encode() + b"\n"
+    target = path.resolve()
+    try:
+        if _written(target) == target:
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
+    except OSError as error:
+        raise SummaryError(f"the summary cannot be written to {path}: {error.strerror}") from error
+
+
+def _written(target: Path) -> Path:
+    """What must be writable: the folder that takes the new file, or what stands there and is no file (/dev/null)."""
+    return target if target.exists() and not target.is_file() else target.parent
+
+
+def _replace(target: Path, data: bytes) -> None:
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        with fresh.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the new name, too, survives a power cut
+    finally:
+        os.close(folder)
+
+
+def _device(device: DeviceView, mining_s: float) -> dict[str, Any]:
+    info = device.info
+    return {
+        "id": info.id,
+        "backend": info.backend,
+        "kind": str(info.kind),
+        "model": info.model,
+        "virtual": info.virtual,
+        "state": str(device.telemetry.state),
+        "hashes": device.hashes,
+        "hashes_per_second": _rate(device.hashes, mining_s),
+        "hardware_errors": device.hardware_errors,
+        "shares": device.shares,
+        "restarts": device.restarts,
+        "energy_joules": device.energy_j,
+    }
+
+
+def _rate(hashes: int, seconds: float) -> float | None:
+    return hashes / seconds if seconds > 0 else None

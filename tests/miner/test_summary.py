@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from miner import summary
+from miner.summary import SummaryError
+from tests.telemetry.snapshots import device, metered, snapshot, source
+
+
+def test_the_keys_are_the_contract() -> None:
+    view = snapshot(device(hardware_errors=1), sources=(source("a"), source("b", rejected={}, blocks_rejected=1)))
+    assert summary.summarise(view) == {
+        "hashes": 583_000_000,
+        "seconds": 10.0,
+        "hashes_per_second": 58_300_000.0,
+        "blocks": {"accepted": 6, "rejected": 1},
+        "shares": {"submitted": 28, "accepted": 22, "rejected": 1, "stale": 4},
+        "hardware_errors": 1,
+        "devices": [
+            {
+                "id": "cpu:0",
+                "backend": "cpu",
+                "kind": "cpu",
+                "model": "Example 9000",
+                "virtual": False,
+                "state": "mining",
+                "hashes": 583_000_000,
+                "hashes_per_second": 58_300_000.0,
+                "hardware_errors": 1,
+                "shares": 12,
+                "restarts": 0,
+                "energy_joules": None,
+            }
+        ],
+    }
+
+
+def test_a_run_that_never_hashed_has_no_rate() -> None:
+    result = summary.summarise(snapshot(device(hashes=0), mining_s=0.0))
+    assert result["hashes_per_second"] is None
+    assert result["devices"][0]["hashes_per_second"] is None
+
+
+def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text("old")
+    with path.open() as reader:
+        summary.write(path, snapshot(metered()))
+        assert reader.read() == "old"
+    assert json.loads(path.read_text()) == summary.summarise(snapshot(metered()))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "s.json"
+    link.symlink_to(tmp_path / "real/s.json")
+    summary.write(link, snapshot())
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "real/s.json").read_text())["hashes"] == 583_000_000
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=summary.write, args=(pipe, snapshot()))
+    writer.start()
+    assert json.loads(pipe.read_text())["seconds"] == 10.0
+    writer.join(10)
+    assert pipe.is_fifo()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.json"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SummaryError, match=r"s\.json: No space left on device"):
+        summary.write(path, snapshot())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "reason"), [(".", "it is a folder"), ("none/s.json", "is not a folder")])
+def test_what_cannot_be_written_is_known_before_mining(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(SummaryError, match=reason):
+        summary.check_writable(tmp_path / name)
+
+
+def test_what_can_be_written_passes_the_check_and_is_not_touched(tmp_path: Path) -> None:
+    summary.check_writable(tmp_path / "s.json")
+    summary.check_writable(Path(os.devnull))
+    assert not list(tmp_path.iterdir())
