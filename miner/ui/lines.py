@@ -1,0 +1,108 @@
+"""What a pipe sees: log events that follow from two snapshots, and a status line now and then. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from backends.base import State
+from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
+from miner.telemetry.totals import Totals
+
+from . import quantities
+
+STATUS_S = 10.0
+
+_LEVELS: dict[State, Literal["warning", "error"]] = {State.SICK: "warning", State.DEAD: "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log event."""
+
+    level: Literal["info", "warning", "error"]
+    event: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def emit(self, log: Any) -> None:
+        """Hand it to a structlog logger."""
+        getattr(log, self.level)(self.event, **self.values)
+
+
+class Reporter:
+    """Feeds on snapshots, at whatever pace; answers what to log."""
+
+    def __init__(self, status_s: float = STATUS_S) -> None:
+        self._status_s = status_s
+        self._previous: Snapshot | None = None
+        self._status_at: float | None = None
+
+    def handle(self, snapshot: Snapshot) -> list[Line]:
+        """What changed since the last call, and the status every `status_s` seconds of the snapshots' clock."""
+        lines = changes(self._previous, snapshot)
+        self._previous = snapshot
+        if self._status_at is None:
+            self._status_at = snapshot.now + self._status_s
+        elif snapshot.now >= self._status_at:
+            self._status_at = snapshot.now + self._status_s
+            lines.append(status(snapshot))
+        return lines
+
+
+def changes(previous: Snapshot | None, current: Snapshot) -> list[Line]:
+    """What a person wants to hear at once; everything is new where there is no `previous`."""
+    sources = {source.name: source for source in previous.sources} if previous else {}
+    devices = {device.info.id: device for device in previous.devices} if previous else {}
+    lines = [line for source in current.sources for line in _source(sources.get(source.name), source)]
+    lines += [line for device in current.devices for line in _device(devices.get(device.info.id), device)]
+    present = {device.info.id for device in current.devices}
+    lines += [Line("warning", "device_gone", {"device": device}) for device in devices if device not in present]
+    return lines
+
+
+def status(snapshot: Snapshot) -> Line:
+    """Where the run stands; what is unknown is left out."""
+    totals = Totals.of(snapshot)
+    rate = snapshot.rate_hps.get(60)
+    active = next((source for source in snapshot.sources if source.active), None)
+    states = [device.telemetry.state for device in snapshot.devices]
+    values = {
+        "rate": None if rate is None else quantities.hash_rate(rate),
+        "hashes": snapshot.hashes,
+        "mining_s": round(snapshot.mining_s, 1),
+        "devices": f"{states.count(State.MINING)}/{len(states)}",
+        "source": active.name if active else None,
+        "height": snapshot.height,
+        "blocks": totals.blocks_accepted,
+        "accepted": totals.accepted,
+        "rejected": totals.rejected,
+        "stale": totals.stale,
+        "hardware_errors": totals.hardware_errors,
+        "worthless": snapshot.worthless or None,
+    }
+    return Line("info", "status", {key: value for key, value in values.items() if value is not None})
+
+
+def _source(previous: SourceView | None, current: SourceView) -> Iterator[Line]:
+    name = {"source": current.name}
+    if current.failed is not None and (previous is None or previous.failed is None):
+        yield Line("error", "source_failed", name | {"reason": current.failed})
+    elif current.connected and not (previous and previous.connected):
+        yield Line("info", "source_up", name)
+    elif previous and previous.connected and not current.connected:
+        yield Line("warning", "source_down", name)
+    if current.blocks_accepted > (previous.blocks_accepted if previous else 0):
+        yield Line("info", "block_accepted", name | {"blocks": current.blocks_accepted})
+    if current.blocks_rejected > (previous.blocks_rejected if previous else 0):
+        yield Line("error", "block_rejected", name | {"blocks": current.blocks_rejected})
+
+
+def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:
+    now = current.telemetry
+    if previous and previous.telemetry.state is now.state:
+        return
+    values: dict[str, Any] = {"device": current.info.id, "state": str(now.state)}
+    if now.fault is not None:
+        values["reason"] = now.fault
+    yield Line(_LEVELS.get(now.state, "info"), "device_state", values)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from backends.base import State
+from miner.ui.frame import BAD, LOG_ROWS, WARNING, Row, compose
+from tests.telemetry.snapshots import HOSTILE, device, metered, snapshot, source
+
+
+def text(rows: list[Row]) -> str:
+    return "\n".join(row.text for row in rows)
+
+
+def words(rows: list[Row]) -> str:
+    """The picture without its line breaks."""
+    return " ".join(text(rows).split())
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_the_facts_of_the_run_are_there_at_every_width(width: int) -> None:
+    shown = words(compose(snapshot(mining_s=7620.0), width, 40))
+    for fact in (
+        "58.1 MH/s in 10 s",
+        "58.3 MH/s in 1 min",
+        "- in 15 min",
+        "for 2 h 07 min",
+        "583 M hashes",
+        "stratum+tcp://pool.example:3333",
+        "height 840000",
+        "network difficulty 86.4 T",
+        "3 s old",
+        "3 accepted, 0 rejected",
+        "11 accepted, 1 rejected, 2 stale",
+        "best difficulty 1.23 k",
+        "cpu:0",
+        "mining",
+    ):
+        assert fact in shown
+
+
+def test_a_wide_table_shows_all_that_is_known_of_a_device() -> None:
+    rows = compose(snapshot(metered()), 200, 40)
+    heading = next(row.text.split() for row in rows if row.text.startswith("device"))
+    assert " ".join(heading) == "device state 10 s 1 min 15 min expected hits errors temp power activity model"
+    line = next(" ".join(row.text.split()) for row in rows if row.text.startswith("asic:A1"))
+    assert line == ("asic:A1 (virtual) mining 58.1 MH/s 58.3 MH/s - 500 GH/s 42 3 61 °C 9.50 W ramp 3 of 5 Stick")
+
+
+def test_a_narrow_table_keeps_what_matters_most() -> None:
+    heading = next(row.text for row in compose(snapshot(metered()), 60, 40) if row.text.startswith("device"))
+    assert {"device", "state", "errors", "hits"} <= set(heading.split())
+    assert "1 min" in heading and "model" not in heading
+
+
+def test_columns_of_which_nothing_is_known_are_not_shown() -> None:
+    heading = next(row.text for row in compose(snapshot(), 200, 40) if row.text.startswith("device"))
+    assert not {"temp", "power", "expected", "activity"} & set(heading.split())
+
+
+def test_worthless_coins_are_called_so() -> None:
+    assert "these coins are worthless" in text(compose(snapshot(worthless=True), 60, 24))
+    assert "worthless" not in text(compose(snapshot(), 60, 24))
+
+
+def test_a_sick_device_stands_out_with_its_reason() -> None:
+    rows = compose(snapshot(device(state=State.SICK, fault="no hit for 10 minutes")), 80, 24)
+    assert Row("  no hit for 10 minutes", WARNING) in rows
+    assert next(row.style for row in rows if row.text.startswith("cpu:0")) == WARNING
+
+
+def test_a_failed_source_says_all_that_a_person_must_know() -> None:
+    sentence = "the pool refuses the user name; check --user and the pool's own page for how workers are named there"
+    rows = compose(snapshot(sources=(source(), source("other", active=False, failed=sentence))), 60, 24)
+    assert f"other failed: {sentence}" in words([row for row in rows if row.style == BAD])
+
+
+def test_sources_that_are_not_mined_on_are_up_or_down() -> None:
+    sources = (
+        source(),
+        source("b", active=False),
+        source("c", active=False, connected=False),
+        *(source(f"more {number}", active=False) for number in range(9)),
+    )
+    shown = text(compose(snapshot(sources=sources), 80, 40))
+    assert "source  b up\nsource  c down" in shown
+    assert "and 6 more" in shown
+
+
+def test_without_a_job_it_says_that_it_has_none() -> None:
+    rows = compose(snapshot(sources=(source("p", active=False, connected=False),)), 80, 24)
+    assert Row("job     none: no source has work", WARNING) in rows
+
+
+def test_rejected_blocks_stand_out() -> None:
+    rows = compose(snapshot(sources=(source(blocks_rejected=1),)), 80, 24)
+    assert Row("blocks  3 accepted, 1 rejected", BAD) in rows
+
+
+def test_the_last_log_lines_stand_below() -> None:
+    rows = compose(snapshot(), 80, 40, [f"event {number}" for number in range(50)])
+    assert [row.text for row in rows[-LOG_ROWS - 1 :]] == ["", *(f"event {number}" for number in range(42, 50))]
+
+
+def test_with_too_many_devices_those_in_trouble_come_first_and_the_rest_is_counted() -> None:
+    devices = [*(device(f"gpu:{number}") for number in range(100)), device("gpu:last", state=State.DEAD, fault="gone")]
+    shown = text(compose(snapshot(*devices), 80, 24, ["the newest event"]))
+    lines = [line for line in shown.split("\n") if line.startswith("gpu:")]
+    assert lines[0].startswith("gpu:last")
+    assert f"and {101 - len(lines)} more" in shown
+    assert "the newest event" in shown
+    assert len(shown.split("\n")) <= 24
+
+
+names = st.text(max_size=60)
+
+
+@given(st.tuples(names, names, names, names), st.tuples(st.integers(20, 200), st.integers(1, 60)))
+def test_nothing_is_wider_or_higher_than_the_terminal_nor_anything_but_text(
+    texts: tuple[str, str, str, str], size: tuple[int, int]
+) -> None:
+    name, fault, reason, line = texts
+    width, height = size
+    view = snapshot(
+        device(name, fault=fault, activity=fault, state=State.SICK),
+        device(HOSTILE),
+        sources=(source(name), source(HOSTILE, failed=reason)),
+    )
+    rows = compose(view, width, height, [line, HOSTILE])
+    assert len(rows) <= height
+    for row in rows:
+        assert cell_len(row.text) <= width
+        row.text.encode()
+        assert not {"\x1b", "\n", "\r", "\x07", "\x9b", "\u202e", "\u2028"} & set(row.text)
