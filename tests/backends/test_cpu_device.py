@@ -46,7 +46,7 @@ class Probe:
         self.niceness: dict[int, int] = {}
         self.policies: dict[int, int] = {}
         self.bound: dict[int, frozenset[int]] = {}
-        self.fault: Exception | None = None
+        self.scans_to_fault = 0
 
     def prepare(self, *_: object) -> Words:
         return np.zeros((1, 1), np.uint32)
@@ -59,8 +59,9 @@ class Probe:
             self.policies[thread] = os.sched_getscheduler(0)
             self.bound[thread] = frozenset(os.sched_getaffinity(0))
             self.lock.notify_all()
-            if self.fault:
-                raise self.fault
+            self.scans_to_fault -= 1
+            if self.scans_to_fault == 0:
+                raise RuntimeError("bad silicon")
         while cancel[0] == epoch:
             time.sleep(0.001)
         return 0, 0
@@ -133,13 +134,12 @@ def test_one_thread_that_fails_takes_the_others_along_and_the_device_is_dead_not
     probe = Probe()
     with mining(probe, threads=3) as device:
         probe.wait_for_threads(3)
-        probe.fault = RuntimeError("bad silicon")
+        probe.scans_to_fault = 3  # the last thread to enter fails, while the others are in their scans
         device.apply(Settings(duty=1.0))  # wakes the threads: they scan anew
         until(lambda: device.telemetry().state is State.DEAD)
         until(lambda: not [x for x in threading.enumerate() if x.name.startswith("cpu:0/")])
         assert device.telemetry().fault == "bad silicon"
         device.stop(10.0)
-        probe.fault = None
         device.start(FakeFeed())
         until(lambda: device.telemetry().state is State.MINING)
         assert device.telemetry().fault is None
@@ -182,6 +182,59 @@ def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
     release.set()
     until(lambda: forge.search is probe and not (forge._thread and forge._thread.is_alive()))
     assert feed.epoch == epoch and not feed.taken
+
+
+class TwoKernels:
+    """A forge with a kernel to start with at once, and a better one when the test releases it."""
+
+    def __init__(self) -> None:
+        self.first, self.better, self.release = Probe(), Probe(), threading.Event()
+        choice = [native.Candidate(name, 1, False, (), 1.0) for name in ("better", "first")]
+        self.forge = Forge(choice, lambda left: left[::-1], self._load)
+
+    def _load(self, candidate: native.Candidate) -> Probe:
+        if candidate.name == "first":
+            return self.first
+        self.release.wait(10.0)
+        return self.better
+
+
+def test_a_better_kernel_is_swapped_in_without_waiting_for_the_chunk_that_runs() -> None:
+    kernels = TwoKernels()
+    device = CpuDevice(INFO, kernels.forge, [None, None])
+    device.start(FakeFeed())
+    kernels.first.wait_for_threads(2)  # and stays in its scan until it is cancelled
+    kernels.release.set()
+    kernels.better.wait_for_threads(2)
+    device.stop(10.0)
+
+
+def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_stop_is() -> None:
+    class Gated(FakeFeed):
+        arrived, gate = threading.Event(), threading.Event()
+
+        def interrupt(self) -> None:
+            if threading.current_thread().name == "cpu-kernels" and kernels.release.is_set():
+                self.arrived.set()
+                self.gate.wait(10.0)
+            super().interrupt()
+
+    kernels, feed, leave = TwoKernels(), Gated(), threading.Event()
+    kernels.first.scan = lambda *_: (leave.wait(10.0) and 0, 0)  # type: ignore[method-assign, assignment, return-value]
+    device = CpuDevice(INFO, kernels.forge, [None])
+    device.start(feed)
+    until(lambda: device.telemetry().state is State.MINING)
+    stopping = threading.Thread(target=device.stop, args=(10.0,))
+    stopping.start()
+    until(lambda: bool(feed.epoch >= 2))  # the first kernel's interrupt, and the stop's own
+    kernels.release.set()
+    assert feed.arrived.wait(10.0)
+    leave.set()
+    stopping.join(0.1)
+    assert stopping.is_alive(), "stop() returned while the feed was being called"
+    feed.gate.set()
+    stopping.join(10.0)
+    assert device.telemetry().state is State.OFF
 
 
 def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
