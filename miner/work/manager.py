@@ -106,6 +106,7 @@ class Manager:
 
     def __init__(self, sources: Sequence[str], limits: Limits | None = None, strategy: Strategy = first_ready) -> None:
         self._sources = {name: _Source() for name in sources}
+        self._former: dict[str, Account] = {}  # of sources that were taken out; they may come back
         self._limits = limits or Limits()
         self._strategy = strategy
         self._served: Job | None = None
@@ -185,11 +186,14 @@ class Manager:
 
     def choose_among(self, names: Sequence[str], now: float) -> list[Effect]:
         """Mine for these sources from now on, in this order; what is known of those that stay, stays."""
-        gone = [source for name, source in self._sources.items() if name not in names]
-        self._sources = {name: self._sources.get(name) or _Source() for name in names}
-        for id_ in [id_ for id_, share in self._pending.items() if share.job.source not in self._sources]:
-            del self._pending[id_]
-        dead = tuple(id_ for source in gone for id_ in source.live)
+        for share in [share for share in self._pending.values() if share.job.source not in names]:
+            self._abandon(share)
+        gone = {name: source for name, source in self._sources.items() if name not in names}
+        self._former.update({name: source.account for name, source in gone.items()})
+        self._sources = {
+            name: self._sources.get(name) or _Source(account=self._former.pop(name, Account())) for name in names
+        }
+        dead = tuple(id_ for source in gone.values() for id_ in source.live)
         retire: list[Effect] = [Retire(dead)] if dead else []
         return [*self._serve(now), *retire, *self._finish()]
 
@@ -329,6 +333,10 @@ class Manager:
 
     # ---- the end
 
+    @property
+    def _accounts(self) -> list[Account]:
+        return [*self._former.values(), *(source.account for source in self._sources.values())]
+
     def _finish(self) -> list[Effect]:
         if self._finished:
             return []
@@ -337,13 +345,13 @@ class Manager:
         return [finish] if finish else []
 
     def _limit_reached(self) -> Finish | None:
-        limits, sources = self._limits, self._sources.values()
+        limits, accounts = self._limits, self._accounts
         if limits.blocks is not None:
-            blocks = sum(source.account.blocks_accepted for source in sources)
+            blocks = sum(account.blocks_accepted for account in accounts)
             if blocks >= limits.blocks:
                 return Finish(ok=True, reason=f"{blocks} blocks accepted")
         if limits.shares is not None:
-            shares = sum(source.account.accepted for source in sources)
+            shares = sum(account.accepted for account in accounts)
             if shares >= limits.shares:
                 return Finish(ok=True, reason=f"{shares} shares accepted")
         if limits.seconds is not None and self._mined_s >= limits.seconds:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -10,10 +13,13 @@ from miner.work import feed as feed_module
 from miner.work.events import Found
 from miner.work.feed import DeviceFeed
 from miner.work.job import Job, ReadyRoot
-from miner.work.lease import Leases
+from miner.work.lease import Lease, Leases
 from tests.work.making import EASY, HARD, a_device, a_job, coinbase, hits
 
 PATIENCE_S = 20.0  # far more than any test needs; only a broken one waits that long
+FOR_EVER_S = 1000.0
+
+T = TypeVar("T")
 
 
 class Bench:
@@ -30,6 +36,18 @@ class Bench:
         work = self.feed.take(0.0)
         assert work is not None
         return work
+
+    def meanwhile(self, blocking: Callable[[], T], job: Job) -> T:
+        """What a call that waits for something answers once this job is served."""
+        answers: list[T] = []
+        thread = threading.Thread(target=lambda: answers.append(blocking()), daemon=True)
+        thread.start()
+        while thread.is_alive() and not self.feed._changed._waiters:  # type: ignore[attr-defined]
+            time.sleep(0)
+        self.feed.serve(job, replace=True)
+        thread.join(PATIENCE_S)
+        assert answers, "nobody woke it"
+        return answers[0]
 
     def count(self, verdict: Verdict) -> int:
         return self.feed.counts().of(verdict)
@@ -146,6 +164,17 @@ def test_a_block_on_a_retired_job_still_crosses(bench: Bench) -> None:
     assert len(bench.posted) == 1
 
 
+def test_a_hash_equal_to_the_network_target_is_a_block_and_one_above_is_not(bench: Bench) -> None:
+    hit = hits(bench.work_on(a_job()), EASY)[0]
+    for network_target in (hit.hash(), hit.hash() - 1):
+        job = a_job(body=ReadyRoot(hit.work.merkle_root), ntime=hit.ntime, network_target=network_target)
+        twin = replace(hit, work=bench.work_on(job))
+        bench.feed.retire([job.id])
+        assert bench.feed.found(twin) is Verdict.STALE
+        bench.feed._leases = Leases()  # the root may be leased once more
+    assert [found.job.network_target for found in bench.posted] == [hit.hash()]
+
+
 @pytest.mark.parametrize(
     "twist",
     [
@@ -216,34 +245,36 @@ def test_the_epoch_is_32_bits_and_wraps(bench: Bench) -> None:
 def test_wait_returns_when_the_epoch_changes_and_not_before(bench: Bench) -> None:
     epoch = bench.feed.epoch
     assert not bench.feed.wait(epoch, 0.0)
-    woken: list[bool] = []
-    waiter = threading.Thread(target=lambda: woken.append(bench.feed.wait(epoch, PATIENCE_S)))
-    waiter.start()
-    bench.feed.serve(a_job(), replace=True)
-    waiter.join(PATIENCE_S)
-    assert woken == [True]
+    assert bench.meanwhile(lambda: bench.feed.wait(epoch, FOR_EVER_S), a_job()) is True
 
 
 def test_take_waits_for_a_job(bench: Bench) -> None:
-    got: list[Work | None] = []
-    taker = threading.Thread(target=lambda: got.append(bench.feed.take(PATIENCE_S)))
-    taker.start()
-    bench.feed.serve(a_job(), replace=True)
-    taker.join(PATIENCE_S)
-    assert got and got[0] is not None
+    assert bench.meanwhile(lambda: bench.feed.take(FOR_EVER_S), a_job()) is not None
 
 
 def test_an_exhausted_job_gives_nothing_until_another_is_served(bench: Bench) -> None:
     job = a_job(body=ReadyRoot(b"r" * 32))
     bench.work_on(job)
     assert bench.feed.take(0.0) is None
-    got: list[Work | None] = []
-    taker = threading.Thread(target=lambda: got.append(bench.feed.take(PATIENCE_S)))
-    taker.start()
-    other = a_job(body=coinbase(b"other"))
-    bench.feed.serve(other, replace=False)
-    taker.join(PATIENCE_S)
-    assert got[0] is not None and got[0].prev_hash == other.prev_hash
+    other = a_job(body=coinbase(b"other"), prev_hash=b"o" * 32)
+    work = bench.meanwhile(lambda: bench.feed.take(FOR_EVER_S), other)
+    assert work is not None and work.prev_hash == other.prev_hash
+
+
+def test_a_job_that_is_replaced_while_it_is_leased_from_gives_no_work() -> None:
+    old, new = a_job(), a_job(prev_hash=b"o" * 32)
+
+    class SlowLeases(Leases):
+        def issue(
+            self, job: Job, now: float, *, rolls_version: bool = False, rolls_ntime: bool = False
+        ) -> Lease | None:
+            feed.serve(new, replace=True)
+            return super().issue(job, now, rolls_version=rolls_version, rolls_ntime=rolls_ntime)
+
+    feed = DeviceFeed(a_device(), SlowLeases(), lambda _: None)
+    feed.serve(old, replace=False)
+    work = feed.take(0.0)
+    assert work is not None and work.prev_hash == new.prev_hash and work.epoch == feed.epoch
 
 
 # ---- bounds and sums

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -49,6 +50,18 @@ def test_the_last_extranonce2_is_followed_by_nothing_until_time_moves_on() -> No
     assert lap[-1] is None
     later = leases.issue(job, now=1.0)
     assert later is not None and later.ntime == NTIME + 1
+
+
+def test_each_lap_has_the_whole_room_and_none_reaches_back_into_the_one_before() -> None:
+    leases, body = Leases(), coinbase(size=1)
+    job, late = a_job(body=body, roll=600), a_job(body=body, roll=600, arrived=9.0)
+    for _ in range(256):
+        assert leases.issue(job, now=0.0)
+    assert leases.issue(job, now=9.0)
+    assert leases.issue(late, now=9.0) is None  # its clock starts only now: that second is taken
+    for _ in range(255):
+        assert leases.issue(job, now=9.0)
+    assert leases.issue(job, now=9.0) is None
 
 
 def test_without_rolling_an_exhausted_job_stays_exhausted() -> None:
@@ -108,6 +121,25 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(leases._laps) == 10
 
 
+def test_a_template_in_use_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "REMEMBERED", 3)
+    leases, job = Leases(), a_job(body=ReadyRoot(b"r" * 32))
+    assert leases.issue(job, now=0.0)
+    for number in range(9):
+        leases.issue(a_job(body=coinbase(tag=bytes([number]))), now=0.0)
+        assert leases.issue(job, now=0.0) is None
+
+
+@pytest.fixture
+def hasty_switching() -> Iterator[None]:
+    """Threads interrupt each other at every chance."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_switching")
 def test_threads_never_get_the_same_lease() -> None:
     leases, jobs = Leases(), [a_job(body=coinbase(size=2, levels=0)), a_job(body=ReadyRoot(b"r" * 32), roll=10_000)]
     got: list[list[Lease]] = [[] for _ in range(4)]

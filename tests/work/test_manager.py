@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from miner.chain.target import DIFFICULTY_ONE
 from miner.work import manager as manager_module
+from miner.work.account import Account
 from miner.work.errors import UnknownSource
 from miner.work.events import (
     Answered,
@@ -56,7 +55,7 @@ class Desk:
         answer = Answer(share.id, accepted=reason is None, block=share.block, reason=reason)
         return self(Answered(share.job.source, answer), now)
 
-    def account(self, source: str = "pool") -> manager_module.Account:
+    def account(self, source: str = "pool") -> Account:
         return next(standing.account for standing in self.manager.standings if standing.name == source)
 
 
@@ -148,6 +147,13 @@ def test_the_last_job_of_a_lost_source_is_worked_on_for_a_while_and_then_nothing
     assert desk.manager.served is None
 
 
+def test_a_source_that_is_back_is_waited_for_no_longer_than_one_that_is_not(desk: Desk) -> None:
+    desk.up()
+    desk(SourceDown("pool", "reset"), 100.0)
+    desk(SourceUp("pool"), 101.0)
+    assert desk(Tick(), 100.0 + GRACE_S) == [Serve(None, replace=True)]
+
+
 def test_a_source_that_gave_up_is_not_waited_for(desk: Desk) -> None:
     job = desk.up()
     assert desk(SourceFailed("pool", "wrong password")) == [Serve(None, replace=True), Retire((job.id,))]
@@ -163,6 +169,26 @@ def test_another_strategy_chooses_otherwise() -> None:
         last.handle(SourceUp(job.source), 0.0)
         last.handle(NewJob(job, replace=True), 0.0)
     assert last.served is jobs[1]
+
+
+def test_sources_are_taken_in_and_out_while_mining_goes_on() -> None:
+    desk = Desk("pool", "spare", limits=Limits(shares=2))
+    pool, spare = desk.up(), desk.up("spare")
+    accepted, waiting = desk.share(pool, 1), desk.share(pool, 2)
+    desk.answer(accepted)
+    assert desk.manager.choose_among(("new", "spare"), 5.0) == [Serve(spare, replace=True), Retire((pool.id,))]
+    assert waiting.id not in desk.manager.pending
+    assert [standing.name for standing in desk.manager.standings] == ["new", "spare"]
+    assert [type(effect) for effect in desk.answer(desk.share(spare))] == [Finish]  # what was accepted stays so
+    desk.manager.choose_among(("pool",), 6.0)
+    account = desk.account("pool")
+    assert (account.submitted, account.accepted, account.rejected) == (2, 1, {Reason.UNANSWERED: 1})
+
+
+def test_a_source_that_stays_keeps_its_jobs(desk: Desk) -> None:
+    job = desk.up()
+    assert desk.manager.choose_among(("fresh", "pool"), 5.0) == []
+    assert desk.manager.served is job and desk.share(job)
 
 
 def test_an_unknown_source_is_a_defect(desk: Desk) -> None:
@@ -207,6 +233,12 @@ def test_of_a_dead_job_only_blocks_are_sent(desk: Desk) -> None:
     assert desk.account().withheld == 2 and desk.account().submitted == 0
     share = desk.share(dead, 2, 1000)
     assert share.block and share.stale
+
+
+def test_a_block_that_the_feed_called_stale_is_sent_as_such(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=1000))
+    (effect,) = desk(a_found(job, 1000, stale=True))
+    assert isinstance(effect, Submit) and effect.share.stale
 
 
 def test_nothing_is_sent_twice(desk: Desk) -> None:
@@ -350,4 +382,4 @@ def test_with_every_source_failed_it_ends_and_says_why() -> None:
 def test_found_at_is_the_managers_time(desk: Desk) -> None:
     job = desk.up()
     desk.now = 42.0
-    assert replace(desk.share(job), hash=0).found_at == 42.0
+    assert desk.share(job).found_at == 42.0

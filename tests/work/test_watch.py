@@ -121,9 +121,24 @@ def test_crashes_far_apart_are_forgiven(ward: Ward) -> None:
         assert kinds(ward.pass_time(1000, good=3, state=State.MINING)) == [Recovered]
 
 
-def test_a_restarted_device_that_stays_silent_is_restarted_again(ward: Ward) -> None:
-    effects = kinds(ward.pass_time(200, hashes=0))
-    assert effects == [Sick, Restart, Sick, Restart, Sick, Restart, Disable]
+def test_a_restarted_device_that_stays_silent_is_given_its_time_and_restarted_again(ward: Ward) -> None:
+    happened = [(int(ward.now), kind) for _ in range(60) for kind in kinds(ward.pass_time(1, hashes=0))]
+    assert happened == [
+        (15, Sick),
+        (17, Restart),
+        (27, Sick),
+        (31, Restart),
+        (41, Sick),
+        (47, Restart),
+        (57, Disable),
+    ]
+
+
+def test_a_new_window_does_not_forgive_the_silence_of_the_one_before(ward: Ward) -> None:
+    ward.pass_time(990)
+    assert ward.now == 995
+    assert ward.pass_time(9, hashes=0) == []
+    assert kinds(ward.pass_time(1, hashes=0)) == [Sick]
 
 
 def test_a_restart_is_no_recovery_without_hashes(ward: Ward) -> None:
