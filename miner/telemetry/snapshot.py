@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.base import DeviceInfo, Telemetry
+from miner.work.rate import WINDOWS_S
 
-WINDOWS_S = (10, 60, 900)  # the spans over which hash rate is averaged
+__all__ = ["WINDOWS_S", "DeviceView", "Snapshot", "SourceView"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backends.base import State
-from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
+from miner.telemetry.snapshot import DeviceView, Snapshot
 from miner.telemetry.totals import Totals
 
 from . import quantities
@@ -51,11 +51,12 @@ class Reporter:
 
 
 def changes(previous: Snapshot | None, current: Snapshot) -> list[Line]:
-    """What a person wants to hear at once; everything is new where there is no `previous`."""
-    sources = {source.name: source for source in previous.sources} if previous else {}
+    """What a person wants to hear at once of devices; everything is new where there is no `previous`.
+
+    Sources, shares and blocks are logged by the engine as they happen, with their reasons.
+    """
     devices = {device.info.id: device for device in previous.devices} if previous else {}
-    lines = [line for source in current.sources for line in _source(sources.get(source.name), source)]
-    lines += [line for device in current.devices for line in _device(devices.get(device.info.id), device)]
+    lines = [line for device in current.devices for line in _device(devices.get(device.info.id), device)]
     present = {device.info.id for device in current.devices}
     lines += [Line("warning", "device_gone", {"device": device}) for device in devices if device not in present]
     return lines
@@ -82,20 +83,6 @@ def status(snapshot: Snapshot) -> Line:
         "worthless": snapshot.worthless or None,
     }
     return Line("info", "status", {key: value for key, value in values.items() if value is not None})
-
-
-def _source(previous: SourceView | None, current: SourceView) -> Iterator[Line]:
-    name = {"source": current.name}
-    if current.failed is not None and (previous is None or previous.failed is None):
-        yield Line("error", "source_failed", name | {"reason": current.failed})
-    elif current.connected and not (previous and previous.connected):
-        yield Line("info", "source_up", name)
-    elif previous and previous.connected and not current.connected:
-        yield Line("warning", "source_down", name)
-    if current.blocks_accepted > (previous.blocks_accepted if previous else 0):
-        yield Line("info", "block_accepted", name | {"blocks": current.blocks_accepted})
-    if current.blocks_rejected > (previous.blocks_rejected if previous else 0):
-        yield Line("error", "block_rejected", name | {"blocks": current.blocks_rejected})
 
 
 def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:

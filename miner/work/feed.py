@@ -151,9 +151,12 @@ class DeviceFeed:
 
     def take(self, timeout: float) -> Work | None:
         deadline = time.monotonic() + timeout  # waiting takes real time, whatever the clock
+        epoch = self.epoch
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._job is not None, max(0.0, deadline - time.monotonic()))
+                self._changed.wait_for(
+                    lambda: self._job is not None or self.epoch != epoch, max(0.0, deadline - time.monotonic())
+                )
                 job = self._job
             if job is None:
                 return None
@@ -161,7 +164,8 @@ class DeviceFeed:
             if work is not None:
                 return work
             left = deadline - time.monotonic()
-            if not self._superseded(job, max(0.0, min(left, _EXHAUSTED_S))) and left <= 0:
+            self._await_other(job, epoch, max(0.0, min(left, _EXHAUSTED_S)))
+            if self._job is job and (left <= 0 or self.epoch != epoch):
                 return None
 
     def fresh(self, work: Work) -> bool:
@@ -204,9 +208,9 @@ class DeviceFeed:
 
     # ---- private
 
-    def _superseded(self, job: Job, timeout: float) -> bool:
+    def _await_other(self, job: Job, epoch: int, timeout: float) -> None:
         with self._changed:
-            return self._changed.wait_for(lambda: self._job is not job, timeout)
+            self._changed.wait_for(lambda: self._job is not job or self.epoch != epoch, timeout)
 
     def _lease(self, job: Job) -> Work | None:
         """Lease from the job and remember it; None when it is exhausted or no longer served."""

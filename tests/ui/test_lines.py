@@ -12,7 +12,6 @@ from tests.telemetry.snapshots import device, snapshot, source
 
 def test_at_the_start_everything_is_news() -> None:
     assert changes(None, snapshot(sources=(source("p", blocks_accepted=0),))) == [
-        Line("info", "source_up", {"source": "p"}),
         Line("info", "device_state", {"device": "cpu:0", "state": "mining"}),
     ]
 
@@ -21,22 +20,10 @@ def test_no_change_no_line() -> None:
     assert changes(snapshot(), snapshot(device(hashes=9), now=1001.0)) == []
 
 
-def test_blocks_are_told_at_once() -> None:
+def test_sources_and_blocks_are_left_to_the_engine_which_knows_the_reasons() -> None:
     before = snapshot(sources=(source("p"),))
-    after = snapshot(sources=(source("p", blocks_accepted=4, blocks_rejected=1),))
-    assert changes(before, after) == [
-        Line("info", "block_accepted", {"source": "p", "blocks": 4}),
-        Line("error", "block_rejected", {"source": "p", "blocks": 1}),
-    ]
-
-
-def test_sources_that_come_and_go_are_told() -> None:
-    up, down = (snapshot(sources=(source("p", connected=connected),)) for connected in (True, False))
-    failed = snapshot(sources=(source("p", connected=False, failed="wrong password"),))
-    assert changes(up, down) == [Line("warning", "source_down", {"source": "p"})]
-    assert changes(down, up) == [Line("info", "source_up", {"source": "p"})]
-    assert changes(up, failed) == [Line("error", "source_failed", {"source": "p", "reason": "wrong password"})]
-    assert changes(failed, failed) == []
+    after = snapshot(sources=(source("p", connected=False, failed="wrong password", blocks_accepted=4),))
+    assert changes(before, after) == []
 
 
 def test_a_device_that_changes_state_is_told_as_loudly_as_it_matters() -> None:

@@ -19,8 +19,8 @@ from miner.chain.subsidy import subsidy
 from miner.chain.transaction import TxOut
 from miner.sources.base import SourceError
 from miner.sources.consensus import Tip
-from miner.sources.node.assembly import AHEAD_S, EXTRANONCE_SIZE, TAG
-from miner.sources.node.template import ROLLABLE
+from miner.sources.node.assembly import EXTRANONCE_SIZE, TAG
+from miner.sources.node.template import AHEAD_S, ROLLABLE
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 

@@ -149,9 +149,7 @@ class EmbeddedSource:
             ruling = self._judged(judge, effect)
             self._tell(chain, judge, Ruled(effect.share, ruling))
             if ruling.accepted:
-                tip = judge.tip
-                log.info("block_accepted", source=self._name, height=tip.height, block=display(tip.hash))
-                self._tell(chain, judge, Extended(tip, self._wall()))
+                self._tell(chain, judge, Extended(judge.tip, self._wall()))
 
     def _judged(self, judge: Judge, put: Put) -> Ruling:
         try:

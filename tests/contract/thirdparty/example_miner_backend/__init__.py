@@ -57,7 +57,7 @@ class ExampleBackend:
             raise DeviceGone(f"there is no {info.id}")
         return ExampleDevice(self._options.chunk)
 
-    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 # it never comes or goes
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:  # it never comes or goes
         return lambda: None
 
 

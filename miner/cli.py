@@ -1,0 +1,121 @@
+"""`miner`: what the command line says is loaded, judged, and handed to the command it names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from backends.base import DeviceInfo, Host
+from miner import logs
+from miner.arguments import Arguments, parse
+from miner.config import ConfigError, Configuration, Loaded, load
+from miner.exit_codes import ExitCode
+from miner.inventory import Inventory, take_inventory
+from miner.printable import printable
+from miner.selection import SelectionError, obstacle, select
+from miner.sources.base import Source, SourceError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status (wrong usage ends in SystemExit with 2)."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        loaded = load(arguments.flags, os.environ, Path.cwd(), file=arguments.config)
+    except ConfigError as error:
+        for problem in str(error).splitlines():
+            _complain(problem)
+        return ExitCode.USAGE
+    configuration = loaded.configuration
+    logs.configure(configuration.log_format, configuration.log_level, secrets=configuration.secrets)
+    match arguments.command:
+        case "devices":
+            return _devices(configuration, as_json=arguments.json)
+        case "check":
+            return _check(loaded)
+        case "mine":
+            return _mine(arguments, loaded)
+
+
+def _mine(arguments: Arguments, loaded: Loaded) -> int:
+    from miner.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
+
+    return mine(arguments, loaded)
+
+
+def _devices(configuration: Configuration, *, as_json: bool) -> int:
+    inventory = take_inventory(configuration, Host())
+    obstacles = [obstacle(info, consented=configuration.consented) for info in inventory.infos]
+    if as_json:
+        rows = [
+            {"index": index, **_plain(info), "would_mine": reason is None, "reason": reason}
+            for index, (info, reason) in enumerate(zip(inventory.infos, obstacles, strict=True))
+        ]
+        print(json.dumps({"devices": rows, "failures": list(inventory.failures)}, indent=2))
+    else:
+        for index, (info, reason) in enumerate(zip(inventory.infos, obstacles, strict=True)):
+            mark = " (emulated)" if info.virtual else ""
+            print(printable(f"{index}  {info.id}  {info.kind}  {info.model}{mark}"))
+            print(printable(f"   {'cannot mine: ' + reason if reason else 'ready'}"))
+            for name, text in info.details:
+                print(printable(f"   {name}: {text}"))
+        _print_failures(inventory)
+    return ExitCode.DONE if inventory.infos else ExitCode.FAILED
+
+
+def _plain(info: DeviceInfo) -> dict[str, object]:
+    return {**asdict(info), "capabilities": sorted(info.capabilities), "details": dict(info.details)}
+
+
+def _print_failures(inventory: Inventory) -> None:
+    for failure in inventory.failures:
+        _complain(failure)
+    if not inventory.infos:
+        _complain("no device was found")
+
+
+def _check(loaded: Loaded) -> int:
+    from miner.pools import build_source  # noqa: PLC0415  as above
+
+    configuration = loaded.configuration
+    sound = True
+    print(f"configuration: {loaded.file or 'no file'}, sound")
+    for warning in loaded.warnings:
+        print(f"  note: {warning}")
+    inventory = take_inventory(configuration, Host())
+    for failure in inventory.failures:
+        _complain(failure)
+    try:
+        selection = select(inventory.infos, configuration.device, consented=configuration.consented)
+        for info in selection.chosen:
+            print(printable(f"device {info.id}: would mine ({info.model})"))
+        for info, reason in selection.passed_over:
+            print(printable(f"device {info.id}: would not mine: {reason}"))
+    except SelectionError as error:
+        _complain(str(error))
+        sound = False
+    for pool in configuration.pools:
+        try:
+            source = build_source(pool, configuration, journal_folder=None, rate=lambda: None)
+            for finding in asyncio.run(_reach(source)):
+                print(printable(finding))
+        except SourceError as error:
+            _complain(f"{pool.url}: {error}")
+            sound = False
+    return ExitCode.DONE if sound else ExitCode.FAILED
+
+
+async def _reach(source: Source) -> list[str]:
+    return await source.check()
+
+
+def _complain(sentence: str) -> None:
+    print(printable(f"miner: {sentence}"), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,326 @@
+"""The shell around the manager: owns the event loop's tasks, the timers and the devices' keepers, and decides nothing.
+
+    sources --post--> Manager.handle --effects--> feeds (Serve, Retire), sources (Submit), the end (Finish)
+    feeds ---Found-->       ^
+    clock ---Tick--->-------+
+
+Everything here runs on the event loop, except what is said to be safe elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import structlog
+
+from backends.base import Device, DeviceInfo, Verdict
+from miner.chain.target import Target
+from miner.keeper import LOOK_S, Keeper
+from miner.sources.base import Source
+from miner.telemetry.snapshot import WINDOWS_S, DeviceView, Snapshot, SourceView
+from miner.work.events import (
+    Answered,
+    Event,
+    Finish,
+    Found,
+    MiningBegan,
+    Retire,
+    Serve,
+    SourceDown,
+    SourceFailed,
+    SourceUp,
+    Submit,
+    Tick,
+)
+from miner.work.feed import DeviceFeed
+from miner.work.lease import Leases
+from miner.work.manager import Manager, Standing
+from miner.work.watch import DeviceWatch, Patience
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.25
+SNAPSHOT_S = 1.0
+OFF_S = 10.0  # how long devices may take to come to rest at the end
+DRAIN_S = 10.0  # how long answers to what was handed in are waited for at the end
+
+
+class Engine:
+    """Runs one manager over its sources and devices until it says Finish, or until `stop`.
+
+    `patience` and `look_s`: what is put up with from a device, and how often one is looked at.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        sources: Sequence[Source],
+        *,
+        worthless: bool = False,
+        patience: Patience | None = None,
+        look_s: float = LOOK_S,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._manager = manager
+        self._sources = {source.name: source for source in sources}
+        self._worthless = worthless
+        self._patience = patience
+        self._look_s = look_s
+        self._clock = clock
+        self._wall = wall
+        self._leases = Leases()
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watchers: list[Callable[[Snapshot], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._done = asyncio.Event()
+        self._result = Finish(ok=True, reason="stopped")
+        self._began = False
+        self._began_wall: float | None = None
+        self._latest = self._take_snapshot()
+
+    # ---- what surrounds it
+
+    @property
+    def latest(self) -> Snapshot:
+        """The last snapshot, at most a second old. Any thread."""
+        return self._latest
+
+    def rate_hps(self) -> float | None:
+        """What all devices do now, from work done, or else as expected of them; None where nothing is known."""
+        rates = [keeper.feed.rate(WINDOWS_S[0]) or keeper.info.expected_hps for keeper in self._keepers.values()]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+    def each_second(self, watcher: Callable[[Snapshot], None]) -> None:
+        """Show every snapshot to `watcher`, on the loop; it must be quick."""
+        self._watchers.append(watcher)
+
+    def add_device(self, info: DeviceInfo, open_device: Callable[[], Device]) -> None:
+        """Mine with one more device, or with one that came back; before or during `run`."""
+        before = self._keepers.get(info.id)  # what it did before it was gone still counts
+        keeper = Keeper(
+            info,
+            open_device,
+            before.feed if before else DeviceFeed(info, self._leases, self._found, self._clock),
+            watch=DeviceWatch(info.id, self._patience),
+            clock=self._clock,
+            look_s=self._look_s,
+        )
+        self._keepers[info.id] = keeper
+        if self._loop is not None:
+            keeper.feed.serve(self._manager.served, replace=False)
+            keeper.start()
+
+    async def remove_device(self, device: str) -> None:
+        """Stop mining with a device that is gone; it is still shown, as off, with what it did."""
+        keeper = self._keepers[device]
+        keeper.end()
+        await asyncio.to_thread(keeper.join, OFF_S)
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Finish: come to rest, hand in what was found, return from `run`."""
+        self._finish(Finish(ok=True, reason=reason))
+
+    async def replace_sources(self, sources: Sequence[Source]) -> None:
+        """Mine for these from now on; what runs already goes on running."""
+        fresh = {source.name: source for source in sources}
+        gone = [name for name, source in self._sources.items() if fresh.get(name) is not source]
+        leaving = self._sources
+        self._sources = fresh
+        self._do(self._manager.choose_among(tuple(fresh), self._clock()))
+        for name in gone:
+            await leaving[name].drain(DRAIN_S)
+            task = self._tasks.pop(name)
+            task.cancel()
+            await asyncio.wait([task])
+        for name, source in fresh.items():
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(self._run_source(source))
+
+    # ---- the run
+
+    async def run(self) -> Finish:
+        """Mine; how it ended."""
+        self._loop = asyncio.get_running_loop()
+        for name, source in self._sources.items():
+            self._tasks[name] = asyncio.create_task(self._run_source(source))
+        for keeper in self._keepers.values():
+            keeper.start()
+        try:
+            await self._tick_until_done()
+            await self._come_to_rest()
+            self._look_for_the_beginning()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks.values())
+            self._show(self._take_snapshot())
+        return self._result
+
+    async def _tick_until_done(self) -> None:
+        shown = 0.0
+        while not self._done.is_set():
+            self._look_for_the_beginning()
+            self._handle(Tick())
+            if self._clock() - shown >= SNAPSHOT_S:
+                shown = self._clock()
+                self._show(self._take_snapshot())
+            try:
+                await asyncio.wait_for(self._done.wait(), TICK_S)
+            except TimeoutError:
+                continue
+
+    def _look_for_the_beginning(self) -> None:
+        if self._began:
+            return
+        began = [keeper.feed.began for keeper in self._keepers.values() if keeper.feed.began is not None]
+        if began:
+            self._began = True
+            self._began_wall = self._wall() - (self._clock() - min(began))
+            self._manager.handle(MiningBegan(), min(began))
+            log.info("mining_began", at=self._began_wall)
+
+    async def _come_to_rest(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.end()
+        waits = [asyncio.to_thread(keeper.join, OFF_S) for keeper in self._keepers.values()]
+        for keeper, is_off in zip(self._keepers.values(), await asyncio.gather(*waits), strict=True):
+            if not is_off:
+                log.error("device_not_off", device=keeper.info.id, seconds=OFF_S)
+        self._handle(Tick())
+        await asyncio.gather(*(source.drain(DRAIN_S) for source in self._sources.values()))
+
+    async def _run_source(self, source: Source) -> None:
+        try:
+            await source.run(self._handle)
+        except Exception as error:
+            log.exception("source_defect", source=source.name)
+            self._handle(SourceFailed(source.name, f"a defect of this miner: {type(error).__name__}: {error}"))
+
+    # ---- events and effects
+
+    def _found(self, found: Found) -> None:
+        """From a device's thread."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._handle, found)
+        except RuntimeError:  # the loop is closed: a device that was not off in time
+            log.warning("hit_after_the_end", device=found.device)
+
+    def _handle(self, event: Event) -> None:
+        source = getattr(event, "source", None) or getattr(getattr(event, "job", None), "source", None)
+        if source is not None and source not in self._sources:
+            return  # a last word of a source that was taken out
+        self._log(event)
+        self._do(self._manager.handle(event, self._clock()))
+
+    def _do(self, effects: Sequence[object]) -> None:
+        for effect in effects:
+            match effect:
+                case Serve(job, replace):
+                    for keeper in self._keepers.values():
+                        keeper.feed.serve(job, replace=replace)
+                case Retire(jobs):
+                    for keeper in self._keepers.values():
+                        keeper.feed.retire(jobs)
+                case Submit(share):
+                    self._sources[share.job.source].submit(share)
+                case Finish():
+                    self._finish(effect)
+
+    def _finish(self, finish: Finish) -> None:
+        if not self._done.is_set():
+            self._result = finish
+            self._done.set()
+
+    def _log(self, event: Event) -> None:
+        match event:
+            case Answered(source, answer):
+                share = self._manager.pending.get(answer.share_id)
+                what = "block" if answer.block else "share"
+                outcome = "accepted" if answer.accepted else "rejected"
+                details = {"reason": answer.reason, "text": answer.text} if not answer.accepted else {}
+                height = share.job.height if share else None
+                level = log.info if answer.accepted else log.warning
+                level(f"{what}_{outcome}", source=source, height=height, **details)
+            case SourceUp(source):
+                log.info("source_up", source=source)
+            case SourceDown(source, reason):
+                log.warning("source_down", source=source, reason=reason)
+            case SourceFailed(source, reason):
+                log.error("source_failed", source=source, reason=reason)
+
+    # ---- what can be seen
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._latest = snapshot
+        for watcher in self._watchers:
+            watcher(snapshot)
+
+    def _take_snapshot(self) -> Snapshot:
+        now = self._clock()
+        devices = tuple(self._device_view(keeper) for keeper in self._keepers.values())
+        served = self._manager.served
+        return Snapshot(
+            now=now,
+            mining_s=self._manager.mining_s(now),
+            started_at=self._began_wall,
+            devices=devices,
+            sources=tuple(_source_view(standing, now) for standing in self._manager.standings),
+            hashes=sum(device.hashes for device in devices),
+            rate_hps={window: _sum(device.rate_hps[window] for device in devices) for window in WINDOWS_S},
+            best_difficulty=self._manager.best_difficulty,
+            height=served.height if served else None,
+            network_difficulty=Target(served.network_target).difficulty if served else None,
+            worthless=self._worthless,
+        )
+
+    def _device_view(self, keeper: Keeper) -> DeviceView:
+        counts = keeper.feed.counts()
+        measured = keeper.feed.measured()
+        quiet = (Verdict.GOOD, Verdict.WRONG)
+        faults: Mapping[str, int] = {v.value: n for v, n in counts.verdicts.items() if v not in quiet}
+        return DeviceView(
+            info=keeper.info,
+            telemetry=keeper.telemetry,
+            hashes=counts.hashes,
+            rate_hps={window: keeper.feed.rate(window) for window in WINDOWS_S},
+            measured_hps=measured.hps if measured else None,
+            hits=counts.of(Verdict.GOOD),
+            hardware_errors=counts.of(Verdict.WRONG),
+            faults=faults,
+            shares=self._manager.shares_of(keeper.info.id),
+            restarts=keeper.restarts,
+            energy_j=None,
+        )
+
+
+def _source_view(standing: Standing, now: float) -> SourceView:
+    account, job = standing.account, standing.job
+    return SourceView(
+        name=standing.name,
+        connected=standing.connected,
+        active=standing.active,
+        failed=standing.failed,
+        submitted=account.submitted,
+        accepted=account.accepted,
+        rejected={reason.value: count for reason, count in account.rejected.items()},
+        stale=account.stale,
+        blocks_accepted=account.blocks_accepted,
+        blocks_rejected=account.blocks_rejected,
+        accepted_difficulty=account.accepted_difficulty,
+        difficulty=Target(job.share_target).difficulty if job else None,
+        latency_s=account.latency_s,
+        reconnects=account.reconnects,
+        job_age_s=now - job.arrived if job else None,
+    )
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

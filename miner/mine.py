@@ -1,0 +1,280 @@
+"""The command `mine`: puts the parts together, runs them, and takes them apart in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO, cast
+
+import structlog
+from rich.console import Console
+
+from backends.base import DeviceInfo, Host
+from miner import logs, state_dir, summary
+from miner.arguments import Arguments
+from miner.config import ConfigError, Configuration, Loaded, Pool, reload
+from miner.engine import Engine
+from miner.exit_codes import ExitCode
+from miner.inventory import Inventory, take_inventory, watch_all
+from miner.pools import build_source
+from miner.sd_notify import Notifier
+from miner.selection import SelectionError, select
+from miner.sources.base import Source, SourceError, SourceMisconfigured
+from miner.state_dir import Lock, StateDir, StateError
+from miner.summary import SummaryError
+from miner.telemetry.metrics import registry
+from miner.telemetry.server import MetricsServer, TelemetryError
+from miner.telemetry.snapshot import Snapshot
+from miner.telemetry.totals import Totals
+from miner.ui.lines import Reporter
+from miner.ui.quantities import hash_rate
+from miner.ui.screen import Screen, possible
+from miner.ui.tail import Tail
+from miner.work.events import Finish
+from miner.work.manager import Limits, Manager
+
+log = structlog.get_logger(__name__)
+
+
+def mine(arguments: Arguments, loaded: Loaded) -> int:
+    """Mine until a limit, a signal or the last source's failure; the exit status."""
+    configuration = loaded.configuration
+    tail = Tail(sys.stderr)
+    _configure_logs(configuration, tail)
+    for warning in loaded.warnings:
+        log.warning("configuration", text=warning)
+    with ExitStack() as held:
+        try:
+            if configuration.summary:
+                summary.check_writable(configuration.summary)
+            state = _state(configuration, held)
+            run = _Run(arguments, loaded, state, held, tail)
+            finish = run.mine()
+        except SourceMisconfigured as error:
+            log.error("configuration", text=str(error))  # noqa: TRY400  a sentence, no traceback, as below
+            return ExitCode.USAGE
+        except (StateError, SelectionError, SourceError, TelemetryError, SummaryError) as error:
+            log.error("cannot_mine", text=str(error))  # noqa: TRY400
+            return ExitCode.FAILED
+        return _report(finish, run.engine.latest, configuration.summary)
+
+
+def _configure_logs(configuration: Configuration, tail: Tail) -> None:
+    stream = cast("TextIO", tail)
+    logs.configure(configuration.log_format, configuration.log_level, secrets=configuration.secrets, stream=stream)
+
+
+def _state(configuration: Configuration, held: ExitStack) -> Path | None:
+    """The locked state folder; None where there can be none and nothing of worth would be lost."""
+    try:
+        return held.enter_context(StateDir.open(state_dir.locate(configuration.state_dir, os.environ))).path
+    except state_dir.Unwritable as error:
+        if configuration.worthless:
+            log.warning("nothing_is_kept", text=str(error))
+            return None
+        raise
+
+
+def _report(finish: Finish, snapshot: Snapshot, target: Path | None) -> int:
+    totals = Totals.of(snapshot)
+    rate = snapshot.hashes / snapshot.mining_s if snapshot.mining_s else None
+    level = log.info if finish.ok else log.error
+    level(
+        "finished",
+        reason=finish.reason,
+        hashes=snapshot.hashes,
+        seconds=round(snapshot.mining_s, 3),
+        rate=hash_rate(rate),
+        blocks=totals.blocks_accepted,
+        accepted=totals.accepted,
+        rejected=totals.rejected,
+        stale=totals.stale,
+        hardware_errors=totals.hardware_errors,
+    )
+    if target is not None:
+        try:
+            summary.write(target, snapshot)
+        except SummaryError as error:
+            log.error("summary_not_written", text=str(error))  # noqa: TRY400
+            return ExitCode.FAILED
+    return ExitCode.DONE if finish.ok else ExitCode.FAILED
+
+
+class _Run:
+    """One run's parts."""
+
+    def __init__(self, arguments: Arguments, loaded: Loaded, state: Path | None, held: ExitStack, tail: Tail) -> None:
+        self._arguments = arguments
+        self._loaded = loaded
+        self._state = state
+        self._held = held
+        self._tail = tail
+        self._notifier = Notifier(os.environ)
+        self._screen: Screen | None = None
+        self._interrupted = False
+        self._reloading: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._locks: dict[str, Lock] = {}
+        configuration = loaded.configuration
+        self._host = Host(state, log.info)
+        self._inventory = take_inventory(configuration, self._host)
+        for failure in self._inventory.failures:
+            log.warning("backend_unusable", text=failure)
+        self._selected = self._select(self._inventory)
+        self._pools: dict[Pool, Source] = {}
+        sources = self._sources(configuration)
+        limits = Limits(configuration.blocks, configuration.shares, configuration.seconds)
+        manager = Manager([source.name for source in sources], limits)
+        self.engine = Engine(manager, sources, worthless=configuration.worthless)
+
+    def mine(self) -> Finish:
+        """Run to the end."""
+        configuration = self._loaded.configuration
+        if configuration.metrics:
+            where = configuration.metrics
+            server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest))
+            self._held.callback(server.close)
+        for info in self._selected:
+            self._add(info)
+        console = Console(file=sys.stdout)
+        if configuration.log_format == "text" and possible(console):
+            self._screen = self._held.enter_context(Screen(lambda: self.engine.latest, self._tail, console))
+        reporter = Reporter()
+        self.engine.each_second(lambda snapshot: self._tell(reporter, snapshot))
+        finish = asyncio.run(self._main())
+        if self._screen:
+            self._screen.close()
+        return finish
+
+    async def _main(self) -> Finish:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+        def changed() -> None:  # in a thread of the backend's
+            loop.call_soon_threadsafe(self._devices_changed)
+
+        cancel = watch_all(self._inventory, changed)
+        self._notifier.ready()
+        try:
+            return await self.engine.run()
+        finally:
+            self._notifier.stopping()
+            cancel()
+
+    # ---- devices
+
+    def _select(self, inventory: Inventory) -> tuple[DeviceInfo, ...]:
+        configuration = self._loaded.configuration
+        selection = select(inventory.infos, configuration.device, consented=configuration.consented)
+        for info, reason in selection.passed_over:
+            log.info("device_passed_over", device=info.id, reason=reason)
+        return selection.chosen
+
+    def _add(self, info: DeviceInfo) -> None:
+        """Mine with this device, unless another miner does; raises StateError then."""
+        lock = state_dir.lock_device(info, state_dir.lock_folders(self._state, os.environ))
+        if lock is not None:
+            self._locks[info.id] = lock
+            self._held.callback(lock.close)
+        self.engine.add_device(info, self._inventory.device(info.id).open)
+
+    def _devices_changed(self) -> None:
+        """Something was plugged in or out: follow, one look at a time."""
+        self._changed.set()
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow_devices())
+
+    async def _follow_devices(self) -> None:
+        while self._changed.is_set():
+            self._changed.clear()
+            self._inventory = await asyncio.to_thread(self._inventory.again)
+            try:
+                chosen = {info.id: info for info in self._select(self._inventory)}
+            except SelectionError as error:
+                log.warning("no_device_left", text=str(error))
+                chosen = {}
+            mining = {info.id for info in self._selected}
+            for gone in mining - chosen.keys():
+                await self.engine.remove_device(gone)
+                if lock := self._locks.pop(gone, None):
+                    lock.close()
+            for new in chosen.keys() - mining:
+                try:
+                    self._add(chosen[new])
+                except StateError as error:
+                    log.warning("device_taken", device=new, text=str(error))
+            self._selected = tuple(chosen.values())
+        self._following = None
+
+    # ---- sources
+
+    def _sources(self, configuration: Configuration) -> list[Source]:
+        """A source for each pool; one that is configured as before is the same object as before."""
+        journal = self._state / "blocks" if self._state else None
+        pools = configuration.pools
+        if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
+            raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
+        before: Mapping[Pool, Source] = self._pools
+        self._pools = {
+            pool: before.get(pool) or build_source(pool, configuration, journal_folder=journal, rate=self._rate)
+            for pool in pools
+        }
+        sources = list(self._pools.values())
+        names = [source.name for source in sources]
+        if len(set(names)) < len(names):
+            shared = next(name for name in names if names.count(name) > 1)
+            raise SourceMisconfigured(f"two pools lead to {shared}: one of them is enough")
+        return sources
+
+    def _rate(self) -> float | None:
+        return self.engine.rate_hps()
+
+    def _hang_up(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            arguments = self._arguments
+            fresh = reload(self._loaded, arguments.flags, os.environ, Path.cwd(), file=arguments.config)
+            sources = self._sources(fresh.configuration)
+        except (ConfigError, SourceMisconfigured) as error:
+            log.error("reload_refused", text=str(error))  # noqa: TRY400
+        else:
+            self._loaded = fresh
+            _configure_logs(fresh.configuration, self._tail)  # there may be new secrets to keep out
+            for warning in fresh.warnings:
+                log.warning("configuration", text=warning)
+            await self.engine.replace_sources(sources)
+            log.info("reloaded", pools=[source.name for source in sources])
+        self._notifier.ready()
+
+    # ---- signals and signs of life
+
+    def _interrupt(self, number: signal.Signals) -> None:
+        if self._interrupted:
+            if self._screen:
+                self._screen.close()
+            log.warning("left_at_once", signal=number.name)
+            os._exit(ExitCode.FAILED)
+        self._interrupted = True
+        log.info("finishing", signal=number.name, hint="once more to leave at once")
+        self.engine.stop(f"{number.name}")
+
+    def _tell(self, reporter: Reporter, snapshot: Snapshot) -> None:
+        for line in reporter.handle(snapshot):
+            line.emit(log)
+        rate = snapshot.rate_hps.get(60)
+        totals = Totals.of(snapshot)
+        self._notifier.status(f"{hash_rate(rate)}, {totals.accepted} accepted, {totals.rejected} rejected")
+        if self._notifier.watchdog_s is not None:
+            self._notifier.watchdog()

@@ -1,0 +1,272 @@
+"""The command itself, as an operator starts, stops and misuses it: real processes, the real CPU, the embedded chain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miner.cli import main
+
+PATIENCE_S = 90.0
+QUICK = ("--block-interval", "0.2", "--threads", "1")
+
+
+class Miner:
+    """One running `miner`, its output read as it comes."""
+
+    def __init__(self, arguments: tuple[str, ...], folder: Path, environ: dict[str, str]) -> None:
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "miner.cli", *arguments],
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def until(self, text: str, times: int = 1) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while self.output().count(text) < times:
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output()}"
+            time.sleep(0.02)
+
+    def ended(self) -> int:
+        return self.process.wait(PATIENCE_S)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+Start = Callable[..., Miner]
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled kernels, shared by all tests of a worker: each test has a state folder of its own beside them."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINER_")}
+    return {**inherited, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def start(tmp_path: Path, environ: dict[str, str], kernels: Path) -> Iterator[Start]:
+    state = tmp_path / "state" / "angara"
+    state.mkdir(parents=True, mode=0o700)
+    (state / "kernels").symlink_to(kernels)
+    started: list[Miner] = []
+
+    def begin(*arguments: str, **more: str) -> Miner:
+        folder = tmp_path / f"run{len(started)}"
+        folder.mkdir(exist_ok=True)
+        started.append(Miner(arguments, folder, environ | more))
+        return started[-1]
+
+    yield begin
+    for miner in started:
+        if miner.process.poll() is None:
+            miner.process.kill()
+            miner.process.wait()
+
+
+def summary_of(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_it_mines_accepted_blocks_and_says_what_it_did(start: Start, tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    miner = start(*QUICK, "--blocks", "3", "--summary", str(target))
+    assert miner.ended() == 0, miner.output()
+    summary = summary_of(target)
+    assert summary["blocks"]["accepted"] >= 3
+    assert summary["blocks"]["rejected"] == 0
+    assert summary["hardware_errors"] == 0
+    assert summary["hashes"] > 0
+    assert summary["hashes_per_second"] == pytest.approx(summary["hashes"] / summary["seconds"])
+    assert [device["backend"] for device in summary["devices"]] == ["cpu"]
+    assert "worthless" in miner.output()
+
+
+def test_with_enough_accepted_shares_it_ends(start: Start, tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    miner = start("--pool", "synthetic:", "--threads", "1", "--shares", "1", "--summary", str(target))
+    assert miner.ended() == 0, miner.output()
+    assert summary_of(target)["shares"]["accepted"] >= 1
+
+
+def test_with_the_time_up_it_ends(start: Start, tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    miner = start("--pool", "synthetic:", "--threads", "1", "--seconds", "1", "--summary", str(target))
+    assert miner.ended() == 0, miner.output()
+    assert summary_of(target)["seconds"] >= 1.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_first_interrupt_finishes_and_hands_in(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    target = tmp_path / "s.json"
+    miner = start(*QUICK, "--summary", str(target))
+    miner.until("block_accepted", 2)
+    miner.signal(number)
+    assert miner.ended() == 0, miner.output()
+    shares = summary_of(target)["shares"]
+    assert shares["submitted"] == shares["accepted"] + shares["rejected"] + shares["stale"]
+
+
+def test_the_second_interrupt_leaves_at_once(start: Start) -> None:
+    miner = start(*QUICK)
+    miner.until("mining_began")
+    os.kill(miner.process.pid, signal.SIGSTOP)  # so that both are pending when it looks
+    miner.signal(signal.SIGINT)
+    miner.signal(signal.SIGTERM)
+    os.kill(miner.process.pid, signal.SIGCONT)
+    assert miner.ended() == 1, miner.output()
+    assert "left_at_once" in miner.output()
+
+
+def test_a_hang_up_reads_the_pools_again(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "miner.toml"
+    config.write_text('[[pool]]\nurl = "synthetic:"\n[backends.cpu]\nthreads = 1\n')
+    miner = start("--config", str(config), "--block-interval", "0.2")
+    miner.until("mining_began")
+    config.write_text('[[pool]]\nurl = "embedded:"\n[backends.cpu]\nthreads = 1\n')
+    miner.signal(signal.SIGHUP)
+    miner.until("reloaded")
+    miner.until("block_accepted")
+    config.write_text("pool = 7\n")
+    miner.signal(signal.SIGHUP)
+    miner.until("reload_refused")
+    miner.until("block_accepted", miner.output().count("block_accepted") + 1)
+    miner.signal(signal.SIGINT)
+    assert miner.ended() == 0, miner.output()
+
+
+def test_a_second_miner_of_the_same_state_folder_is_refused_with_the_pid_of_the_first(start: Start) -> None:
+    first = start(*QUICK)
+    first.until("mining_began")
+    second = start(*QUICK)
+    assert second.ended() == 1
+    assert str(first.process.pid) in second.output()
+
+
+def test_prometheus_can_scrape_it_while_it_mines(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    miner = start(*QUICK, "--metrics", f"127.0.0.1:{port}")
+    miner.until("status")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    hashes = [line for line in text.splitlines() if line.startswith('miner_hashes_total{device="cpu:0"}')]
+    assert float(hashes[0].split()[1]) > 0
+
+
+def test_a_state_folder_that_cannot_be_written_costs_the_embedded_chain_only_its_memory(start: Start) -> None:
+    miner = start(*QUICK, "--blocks", "1", "--state-dir", "/proc/angara")
+    assert miner.ended() == 0, miner.output()
+    assert "nothing_is_kept" in miner.output()
+
+
+@pytest.fixture
+def in_process(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """What ends before it mines needs no process of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - environ.keys():
+        monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> int:
+        try:
+            return main(arguments)
+        except SystemExit as ended:
+            return int(ended.code or 0)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--blocks", "none"), "--blocks"),
+        (("--treads", "2"), "did you mean --threads?"),
+        (("--threads", "0"), "--threads is 0"),
+        (("--backend", "opencl"), "the opencl backend is not built yet"),
+        (("--backend", "abacus"), "no such backend is installed"),
+        (("--pool", "gopher://x:1"), "there is no scheme"),
+        (("--config", "/nowhere/miner.toml"), "/nowhere/miner.toml"),
+        (("--pool", "embedded:", "--pool", "embedded:"), "configured twice"),
+        (("--log-format", "xml"), "--log-format"),
+        (("mine", "more"), "unexpected argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_meant_is_one_sentence_and_exit_2(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+) -> None:
+    assert in_process(*arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_process("--device", "gpu") == 1
+    assert "cpu:0" in capsys.readouterr().err
+
+
+def test_a_summary_that_could_not_be_written_is_refused_before_mining(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_process("--summary", "/nowhere/s.json") == 1
+    assert "mining_began" not in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_a_sentence_and_a_failure(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert in_process("--metrics", f"127.0.0.1:{taken.getsockname()[1]}") == 1
+    assert "another program has that port" in capsys.readouterr().err
+
+
+def test_devices_are_listed_for_people_and_programs(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_process("devices") == 0
+    people = capsys.readouterr().out
+    assert "cpu:0" in people
+    assert "kernels:" in people
+    assert in_process("devices", "--json") == 0
+    (device,) = json.loads(capsys.readouterr().out)["devices"]
+    assert (device["id"], device["would_mine"]) == ("cpu:0", True)
+
+
+def test_check_reaches_the_pool_and_mines_nothing(
+    in_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_process("check") == 0
+    said = capsys.readouterr().out
+    assert "worthless" in said
+    assert "cpu:0: would mine" in said

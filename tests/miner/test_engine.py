@@ -1,0 +1,264 @@
+"""The whole machine in one process: real threads, synthetic devices, made-up work; only the metal is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from backends.base import State
+from backends.testing import Fault, SyntheticDevice
+from miner.engine import Engine
+from miner.sources.base import Post, Source
+from miner.sources.synthetic import SyntheticOptions, SyntheticSource
+from miner.telemetry.snapshot import Snapshot
+from miner.work.events import Finish, NewJob, SourceDown, SourceFailed, SourceUp
+from miner.work.manager import Limits, Manager
+from miner.work.share import Share
+from miner.work.watch import Patience
+
+QUICK = Patience(silent_s=0.3, starting_s=0.3, tries=1, backoff_s=0.01, trial_s=0.05)
+EASY = SyntheticOptions(share_interval_s=0.02, job_interval_s=0.2)
+
+
+def easy_source(name: str = "synthetic:") -> SyntheticSource:
+    return SyntheticSource(name, EASY, rate=lambda: 20_000.0)
+
+
+class Broken:
+    """A source whose code is wrong."""
+
+    name = "broken"
+
+    async def run(self, post: Post) -> None:
+        post(SourceUp(self.name))
+        raise ZeroDivisionError("by design")
+
+    def submit(self, share: Share) -> None:
+        raise AssertionError(share)
+
+    async def drain(self, timeout: float) -> None:
+        del timeout
+
+    async def check(self) -> list[str]:
+        return []
+
+
+def engine_for(sources: Sequence[Source], devices: Sequence[SyntheticDevice], limits: Limits) -> Engine:
+    manager = Manager([source.name for source in sources], limits)
+    engine = Engine(manager, sources, worthless=True, patience=QUICK, look_s=0.02)
+    for device in devices:
+        engine.add_device(device.info, lambda device=device: device)  # type: ignore[misc]
+    return engine
+
+
+def run(engine: Engine) -> Finish:
+    return asyncio.run(asyncio.wait_for(engine.run(), 60))
+
+
+def run_until(engine: Engine, seen: Callable[[Snapshot], bool]) -> Finish:
+    """Run until a snapshot looks as wanted."""
+
+    async def main() -> Finish:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while not seen(engine._take_snapshot()):
+                await asyncio.sleep(0.02)
+        engine.stop("seen")
+        return await task
+
+    return asyncio.run(main())
+
+
+def test_it_stops_by_itself_when_enough_shares_are_accepted() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice()], Limits(shares=5))
+    finish = run(engine)
+    snapshot = engine.latest
+    assert finish.ok
+    assert finish.reason == "5 shares accepted" or snapshot.sources[0].accepted > 5
+    assert snapshot.sources[0].accepted >= 5
+    assert snapshot.hashes > 0
+    assert snapshot.mining_s > 0
+    assert snapshot.devices[0].hits >= 5
+
+
+def test_what_was_found_at_the_end_is_handed_in_and_answered() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice("a"), SyntheticDevice("b")], Limits(shares=20))
+    run(engine)
+    source = engine.latest.sources[0]
+    assert source.submitted == source.accepted + source.stale + sum(source.rejected.values())
+
+
+def test_devices_are_off_when_it_returns() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice()], Limits(shares=1))
+    run(engine)
+    assert engine.latest.devices[0].telemetry.state is State.OFF
+
+
+@pytest.mark.parametrize("fault", [Fault.CRASHING, Fault.SILENT, Fault.LYING])
+def test_a_misbehaving_device_is_given_up_and_the_others_mine_on(fault: Fault) -> None:
+    good, bad = SyntheticDevice("good"), SyntheticDevice("bad", fault=fault)
+    engine = engine_for([easy_source()], [good, bad], Limits())
+
+    def given_up_while_mining_goes_on(snapshot: Snapshot) -> bool:
+        well, ill = snapshot.devices
+        return ill.telemetry.state is State.DEAD and well.telemetry.state is State.MINING and well.shares >= 3
+
+    run_until(engine, given_up_while_mining_goes_on)
+    well, ill = engine.latest.devices
+    assert ill.telemetry.fault
+    assert well.hardware_errors == 0
+    assert engine.latest.sources[0].rejected == {}
+
+
+def test_a_device_that_cannot_be_opened_costs_nothing_but_itself() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice("good")], Limits(shares=3))
+
+    def refuse() -> SyntheticDevice:
+        raise OSError("no such thing")
+
+    engine.add_device(SyntheticDevice("absent").info, refuse)
+    assert run(engine).ok
+    assert engine.latest.devices[1].hashes == 0
+
+
+def test_a_device_that_is_slow_to_stop_does_not_keep_the_end_waiting_for_ever() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice(fault=Fault.SLOW_STOP, lag_s=0.5)], Limits(shares=1))
+    assert run(engine).ok
+    assert engine.latest.devices[0].telemetry.state is State.OFF
+
+
+def test_a_defect_in_a_source_ends_that_source_and_the_next_is_mined() -> None:
+    engine = engine_for([Broken(), easy_source()], [SyntheticDevice()], Limits(shares=2))
+    assert run(engine).ok
+    assert "ZeroDivisionError" in (engine.latest.sources[0].failed or "")
+
+
+def test_with_every_source_failed_it_ends_and_says_why() -> None:
+    finish = run(engine_for([Broken()], [SyntheticDevice()], Limits()))
+    assert not finish.ok
+    assert "ZeroDivisionError" in finish.reason
+
+
+def test_sources_can_be_exchanged_while_it_runs() -> None:
+    first, second = easy_source("first"), easy_source("second")
+    engine = engine_for([first], [SyntheticDevice()], Limits())
+
+    async def main() -> Finish:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while engine._take_snapshot().sources[0].accepted < 2:
+                await asyncio.sleep(0.02)
+            await engine.replace_sources([second])
+            while engine._take_snapshot().sources[0].accepted < 2:
+                await asyncio.sleep(0.02)
+        engine.stop()
+        return await task
+
+    assert asyncio.run(main()).ok
+    assert [source.name for source in engine.latest.sources] == ["second"]
+
+
+def test_a_device_can_come_and_go_while_it_runs() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice("stays")], Limits())
+    late = SyntheticDevice("late")
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        engine.add_device(late.info, lambda: late)
+        async with asyncio.timeout(60):
+            while not all(device.hashes for device in engine._take_snapshot().devices):
+                await asyncio.sleep(0.02)
+            await engine.remove_device("late")
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    assert late.telemetry().state is State.OFF
+    stays, gone = engine.latest.devices
+    assert (gone.info.id, gone.telemetry.state) == ("late", State.OFF)
+    assert gone.hashes > 0
+    assert engine.latest.hashes == stays.hashes + gone.hashes
+
+
+def test_a_device_that_comes_back_goes_on_where_it_left_off() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice("stays")], Limits())
+    late = SyntheticDevice("late")
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            for _ in range(2):
+                before = engine._take_snapshot().hashes
+                engine.add_device(late.info, lambda: late)
+                while engine._take_snapshot().devices[1].telemetry.state is not State.MINING:
+                    await asyncio.sleep(0.02)
+                await engine.remove_device("late")
+                assert engine._take_snapshot().hashes >= before
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    assert len(engine.latest.devices) == 2
+
+
+class Scripted(Broken):
+    """A source that says what it is told to say."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.post: Post | None = None
+        self.submitted: list[Share] = []
+
+    async def run(self, post: Post) -> None:
+        self.post = post
+        await asyncio.Event().wait()
+
+    def submit(self, share: Share) -> None:
+        self.submitted.append(share)
+
+
+def test_a_last_word_of_a_source_that_was_taken_out_is_ignored() -> None:
+    gone, stays = Scripted(), easy_source()
+    engine = engine_for([gone], [SyntheticDevice()], Limits())
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while gone.post is None:
+                await asyncio.sleep(0)
+            await engine.replace_sources([stays])
+            gone.post(SourceFailed("scripted", "too late"))
+            gone.post(SourceDown("scripted", "too late"))
+            while engine._take_snapshot().sources[0].accepted < 1:
+                await asyncio.sleep(0.02)
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    assert engine.latest.sources[0].failed is None
+
+
+def test_hits_are_sent_to_the_source_their_job_came_from() -> None:
+    scripted, other = Scripted(), easy_source()
+    engine = engine_for([scripted, other], [SyntheticDevice()], Limits())
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        job = other._chain.next_job(0.0, 20_000.0).job
+        async with asyncio.timeout(60):
+            while scripted.post is None:
+                await asyncio.sleep(0)
+            ours = replace(job, source="scripted", arrived=engine._clock())
+            scripted.post(SourceUp("scripted"))
+            scripted.post(NewJob(ours, replace=True))
+            while not scripted.submitted:
+                await asyncio.sleep(0.02)
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    assert {share.job.source for share in scripted.submitted} == {"scripted"}
