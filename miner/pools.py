@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from miner.chain.address import payout_script
+from miner.chain.address import parse_address, payout_script
+from miner.chain.errors import AddressError
 from miner.chain.network import Network
-from miner.config import Configuration, Pool
+from miner.config import Configuration, Pool, PoolUrl
 from miner.sources.base import Source, SourceMisconfigured
-from miner.sources.synthetic import SyntheticSource
 
 Rate = Callable[[], float | None]  # hashes a second, of all devices
+
+# Where below its data directory bitcoind keeps a network's files; Bitcoin Core, chainparamsbase.cpp.
+_DATA_FOLDERS: Mapping[Network, str] = {
+    Network.MAIN: "",
+    Network.TESTNET3: "testnet3",
+    Network.TESTNET4: "testnet4",
+    Network.SIGNET: "signet",
+    Network.REGTEST: "regtest",
+}
 
 
 def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Path | None, rate: Rate) -> Source:
     """`journal_folder`: where found blocks are kept until they are answered, None for nowhere.
 
-    Raises SourceMisconfigured for what cannot work.
+    Raises SourceMisconfigured for what cannot work. Each source's libraries are loaded when it is chosen.
     """
+    if pool.url.kind.node:
+        return _node(pool, configuration, journal_folder)
     match pool.url.scheme:
         case "embedded":
-            from miner.sources.embedded.source import ANYONE, EmbeddedSource  # noqa: PLC0415  brings the engine along
+            from miner.sources.embedded.source import ANYONE, EmbeddedSource  # noqa: PLC0415
 
             return EmbeddedSource(
                 rate=rate,
@@ -29,6 +41,57 @@ def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Pa
                 payout_script=payout_script(pool.address, Network.REGTEST) if pool.address else ANYONE,
             )
         case "synthetic":
+            from miner.sources.synthetic import SyntheticSource  # noqa: PLC0415
+
             return SyntheticSource(rate=rate)
         case scheme:
-            raise SourceMisconfigured(f"{scheme} is not built yet")
+            raise SourceMisconfigured(f"{scheme}: is not built yet")
+
+
+def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None) -> Source:
+    from miner.sources.node.journal import Journal  # noqa: PLC0415
+    from miner.sources.node.rpc import Cookie, Endpoint, Login, Password  # noqa: PLC0415
+    from miner.sources.node.source import Node, NodeOptions, NodeSource  # noqa: PLC0415
+
+    assert pool.address is not None  # the configuration saw to that
+    network = _network(pool.address, configuration.network)
+
+    def node(url: PoolUrl, login: Login) -> Node:
+        assert url.host is not None
+        tls = ssl.create_default_context() if url.scheme == "rpc+https" else None
+        return Node(Endpoint(url.host, url.port or network.rpc_port, url.path or "/", tls), login)
+
+    login: Login
+    if pool.user is not None:
+        login = Password(pool.user, pool.password.get_secret_value() if pool.password else "")
+    else:
+        login = Cookie(pool.cookie_file or Path.home() / ".bitcoin" / _DATA_FOLDERS[network] / ".cookie")
+    others = []
+    for url in pool.also_submit:
+        assert url.user is not None
+        assert url.password is not None
+        others.append(node(url, Password(url.user, url.password.get_secret_value())))
+    options = NodeOptions(
+        node=node(pool.url, login),
+        network=network,
+        payout_script=payout_script(pool.address, network),
+        also_submit=tuple(others),
+    )
+    return NodeSource(options, Journal(journal_folder) if journal_folder else None)
+
+
+def _network(address: str, configured: Network | None) -> Network:
+    """The network that an address belongs to; test networks share theirs, so there the operator must say which."""
+    able = [network for network in ([configured] if configured else Network) if _pays_on(address, network)]
+    if len(able) == 1:
+        return able[0]
+    names = ", ".join(network.label for network in able)
+    raise SourceMisconfigured(f"address {address} is one of several networks ({names}): give --network")
+
+
+def _pays_on(address: str, network: Network) -> bool:
+    try:
+        parse_address(address, network)
+    except AddressError:
+        return False
+    return True

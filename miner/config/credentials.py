@@ -19,7 +19,8 @@ from .payout import is_foreign
 from .pool_url import PoolUrl, parsed
 from .problems import ConfigError, Origin, said
 
-_SHARED = ("user", "password", "address")
+_NODE = ("cookie_file", "also_submit")  # only a node has these
+_SHARED = ("user", "password", "address", *_NODE)
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ class Credentials:
             if key in values or (key == "password" and "password_file" in values):
                 self._twice(origins[""], f"a {key} in its url and another beside it")
             values[key], origins[key] = value, origins["url"]
+        if isinstance(cookie := values.get("cookie_file"), str) and cookie:
+            values["cookie_file"] = str(told.path(cookie))
         path = values.get("password_file")
         if not isinstance(path, str) or not path:
             return
@@ -108,10 +111,15 @@ class Credentials:
             told = self.address_for(url) if key == "address" and local else self._shared.get(key)
             if told is None or (key in table.origins and told.rank <= pools.rank) or (local and key != "address"):
                 continue
+            if key in _NODE and (url is None or not url.kind.node):
+                continue
             if key == "password" and told.rank is Rank.FILE and pools.rank is not Rank.FILE:
                 self._findings.warnings.append(f"{told.origin}: not sent to {url or 'a pool'} of {pools.origin}")
                 continue
-            table.values[key], table.origins[key] = told.value, told.origin
+            value = told.value
+            if key == "cookie_file" and isinstance(value, str) and value:
+                value = str(told.path(value))
+            table.values[key], table.origins[key] = value, told.origin
 
     def _read(self, told: Said, origin: Origin) -> str | None:
         """The password in the file that was named, None with a finding if there is none."""

@@ -28,7 +28,16 @@ from .pool_url import EMBEDDED
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 
 _PLANNED = ("opencl", "asic")  # announced, so an operator will ask; once installed they are like any other
-_LIVE = ("pool", "user", "password", "password_file", "address", "network")  # what a reload takes over
+_LIVE = (
+    "pool",
+    "user",
+    "password",
+    "password_file",
+    "cookie_file",
+    "also_submit",
+    "address",
+    "network",
+)  # what a reload takes over
 
 
 class Registry(Protocol):
@@ -194,6 +203,15 @@ class _Judge:
                 problems.append(f"{table.origins['']}: {pool.url} needs an address to pay to; {_told_by('address')}")
             if pool.url.kind.needs_user and pool.user is None:
                 problems.append(f"{table.origins['']}: {pool.url} needs a user; {_told_by('user')}")
+            if not pool.url.kind.node and (pool.cookie_file or pool.also_submit):
+                key = "cookie_file" if pool.cookie_file else "also_submit"
+                problems.append(f"{table.origins[key]}: {pool.url} is no node and has no {key}")
+            if pool.cookie_file and pool.user:
+                problems.append(f"{table.origins['cookie_file']}: a cookie_file and a user; keep one of them")
+            for url in pool.also_submit:
+                if url.user is None or url.password is None:
+                    needed = "needs its user and password in the URL"
+                    problems.append(f"{table.origins['also_submit']}: {url} {needed}")
             if pool.address is None:
                 continue
             if wrong := address_problem(pool.address, networks_of(pool.url, configuration.network)):

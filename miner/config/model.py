@@ -20,7 +20,7 @@ from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
 
 PREFIX = "MINER_"
-PATHS = ("password_file", "summary", "state_dir")
+PATHS = ("password_file", "cookie_file", "summary", "state_dir")
 _T = TypeVar("_T")
 
 
@@ -45,6 +45,13 @@ def _network(text: str) -> Network:
     raise ValueError("it is one of " + ", ".join(network.label for network in Network))
 
 
+def _node_url(text: str) -> PoolUrl:
+    url = PoolUrl.parse(text)
+    if not url.kind.node:
+        raise ValueError(f"it is no node: {url.scheme}: takes no blocks; write rpc+http://USER:PASSWORD@HOST:PORT")
+    return url
+
+
 def _clean(text: str) -> str:
     if not text:
         raise ValueError("it must not be empty; leave it out instead")
@@ -61,6 +68,7 @@ def _clean_secret(secret: SecretStr) -> SecretStr:
 Text = Annotated[str, AfterValidator(_clean)]
 Secret = Annotated[SecretStr, AfterValidator(_clean_secret)]
 File = Annotated[Path, _from_text(_clean)]
+NodeUrl = Annotated[InstanceOf[PoolUrl], _from_text(_node_url)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=1 << 63)]
 
 _WHAT_FOR = "what to mine for"
@@ -88,6 +96,8 @@ class Pool(_Section):
     password: Secret | None = Field(None, description="its password")
     password_file: File | None = Field(None, description="a file whose first line is the password")
     address: Text | None = Field(None, description="the payout address, for sources that let the miner build blocks")
+    cookie_file: File | None = Field(None, description="a node's cookie file, instead of user and password")
+    also_submit: tuple[NodeUrl, ...] = Field((), description="further nodes that found blocks are handed to")
 
 
 class Configuration(_Section):
@@ -113,6 +123,13 @@ class Configuration(_Section):
     )
     address: Annotated[Text | None, Told(_WHAT_FOR)] = Field(
         None, description="the payout address, for sources that let the miner build blocks"
+    )
+    cookie_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+        None,
+        description="a node's cookie file, instead of user and password (default: the one in ~/.bitcoin)",
+    )
+    also_submit: Annotated[tuple[NodeUrl, ...], Told(_WHAT_FOR, "URL", separator=" ")] = Field(
+        (), description="hand found blocks to this node as well: rpc+http://USER:PASSWORD@HOST:PORT; repeatable"
     )
     network: Annotated[Annotated[InstanceOf[Network], _from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
         None,
@@ -175,6 +192,7 @@ class Configuration(_Section):
     def secrets(self) -> tuple[str, ...]:
         """Every secret in force, for the log's redaction."""
         held = [self.password, *(pool.password for pool in self.pool), *(pool.url.password for pool in self.pool)]
+        held += [url.password for pool in self.pool for url in pool.also_submit]
         return tuple(dict.fromkeys(secret.get_secret_value() for secret in held if secret is not None))
 
 

@@ -38,6 +38,7 @@ class Scheme:
     local: bool = False  # nothing follows the colon
     port_required: bool = False
     path_allowed: bool = False
+    node: bool = False  # a Bitcoin node, asked by JSON-RPC
     needs_address: bool = False  # a payout: the source builds the coinbase itself
     needs_user: bool = False
     worthless: bool = False  # its coins are
@@ -47,8 +48,10 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "embedded": Scheme(meaning="a private regtest chain in this process", built=True, local=True, worthless=True),
         "synthetic": Scheme(meaning="endless made-up work, offline", built=True, local=True, worthless=True),
-        "rpc+http": Scheme(meaning="a node's JSON-RPC", built=False, path_allowed=True, needs_address=True),
-        "rpc+https": Scheme(meaning="a node's JSON-RPC behind TLS", built=False, path_allowed=True, needs_address=True),
+        "rpc+http": Scheme(meaning="a node's JSON-RPC", built=True, path_allowed=True, node=True, needs_address=True),
+        "rpc+https": Scheme(
+            meaning="a node's JSON-RPC behind TLS", built=True, path_allowed=True, node=True, needs_address=True
+        ),
         "stratum+tcp": Scheme(meaning="a Stratum pool", built=False, port_required=True, needs_user=True),
         "stratum+tls": Scheme(meaning="a Stratum pool over TLS", built=False, port_required=True, needs_user=True),
         "stratum+ssl": Scheme(meaning="the same as stratum+tls", built=False, port_required=True, needs_user=True),

@@ -73,8 +73,9 @@ def is_secret(key: object) -> bool:
 
 
 def displayed(keys: Sequence[str], value: object) -> object:
-    """The value to show for a key: a pool's URL without its credentials."""
-    return without_credentials(value) if keys[:1] == ["pool"] and isinstance(value, str) else value
+    """The value to show for a key: a URL without its credentials."""
+    hides = keys[:1] == ["pool"] or "also_submit" in keys
+    return without_credentials(value) if hides and isinstance(value, str) else value
 
 
 def rightly(error: Mapping[str, Any]) -> str:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miner.config import ConfigError, Configuration, load
+from miner.pools import build_source
+from miner.sources.base import SourceMisconfigured
+from miner.sources.embedded import EmbeddedSource
+from miner.sources.node.rpc import Cookie, Password
+from miner.sources.node.source import NodeOptions, NodeSource
+from miner.sources.synthetic import SyntheticSource
+
+REGTEST = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+SIGNET = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+MAINNET = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+
+
+def configuration(folder: Path, text: str = "", **flags: Any) -> Configuration:
+    (folder / "miner.toml").write_text(text)
+    (folder / "miner.toml").chmod(0o600)
+    return load(flags, {"HOME": "/home/op"}, folder).configuration
+
+
+def source(configured: Configuration) -> object:
+    return build_source(configured.pools[0], configured, journal_folder=None, rate=lambda: None)
+
+
+def options(configured: Configuration) -> NodeOptions:
+    built = source(configured)
+    assert isinstance(built, NodeSource)
+    return built._options
+
+
+def test_without_a_pool_it_is_the_embedded_chain(tmp_path: Path) -> None:
+    assert isinstance(source(configuration(tmp_path)), EmbeddedSource)
+
+
+def test_synthetic_work_is_built_when_named(tmp_path: Path) -> None:
+    assert isinstance(source(configuration(tmp_path, pool=["synthetic:"])), SyntheticSource)
+
+
+def test_a_node_is_asked_at_its_networks_port_with_the_cookie_of_its_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/op")
+    node = options(configuration(tmp_path, pool=["rpc+http://127.0.0.1"], address=REGTEST)).node
+    assert node.endpoint.port == 18443
+    assert node.login == Cookie(Path("/home/op/.bitcoin/regtest/.cookie"))
+
+
+def test_a_mainnet_address_means_mainnet(tmp_path: Path) -> None:
+    assert options(configuration(tmp_path, pool=["rpc+http://h"], address=MAINNET)).node.endpoint.port == 8332
+
+
+def test_user_and_password_are_used_where_given(tmp_path: Path) -> None:
+    configured = configuration(tmp_path, pool=["rpc+http://me:p%40ss@h:1"], address=REGTEST)
+    assert options(configured).node.login == Password("me", "p@ss")
+
+
+def test_a_cookie_file_is_relative_to_where_it_is_named(tmp_path: Path) -> None:
+    text = f'[[pool]]\nurl = "rpc+http://h"\naddress = "{REGTEST}"\ncookie_file = "node/.cookie"\n'
+    assert options(configuration(tmp_path, text)).node.login == Cookie(tmp_path / "node/.cookie")
+
+
+def test_tls_is_verified_and_the_path_is_kept(tmp_path: Path) -> None:
+    endpoint = options(configuration(tmp_path, pool=["rpc+https://h:1/wallet"], address=REGTEST)).node.endpoint
+    assert endpoint.path == "/wallet"
+    assert endpoint.tls is not None
+    assert endpoint.tls.check_hostname
+
+
+def test_further_nodes_get_found_blocks_with_logins_of_their_own(tmp_path: Path) -> None:
+    configured = configuration(
+        tmp_path,
+        pool=["rpc+http://h"],
+        address=REGTEST,
+        also_submit=["rpc+http://a:secret-a@one", "rpc+http://b:secret-b@two:2"],
+    )
+    first, second = options(configured).also_submit
+    assert (first.endpoint.host, first.login) == ("one", Password("a", "secret-a"))
+    assert (second.endpoint.port, second.login) == (2, Password("b", "secret-b"))
+    assert {"secret-a", "secret-b"} <= set(configured.secrets)
+    assert "secret" not in repr(configured)
+
+
+def test_an_address_that_several_networks_share_needs_the_network(tmp_path: Path) -> None:
+    with pytest.raises(SourceMisconfigured, match="give --network"):
+        source(configuration(tmp_path, pool=["rpc+http://h"], address=SIGNET))
+    chosen = configuration(tmp_path, pool=["rpc+http://h"], address=SIGNET, network="signet")
+    assert options(chosen).node.endpoint.port == 38332
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"also_submit": ["rpc+http://two"]}, "--also-submit: rpc+http://two needs its user and password in the URL"),
+        ({"also_submit": ["synthetic:"]}, "it is no node"),
+        ({"also_submit": ["rpc+http://u:hidden@ two"]}, "--also-submit"),
+        ({"cookie_file": "c", "user": "me"}, "--cookie-file: a cookie_file and a user; keep one of them"),
+    ],
+)
+def test_what_a_node_cannot_have_is_a_sentence(tmp_path: Path, flags: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        configuration(tmp_path, pool=["rpc+http://h"], address=REGTEST, **flags)
+    assert sentence in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_table_of_another_kind_may_not_name_a_cookie(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cookie_file of \\[\\[pool\\]\\] 1: synthetic: is no node"):
+        configuration(tmp_path, '[[pool]]\nurl = "synthetic:"\ncookie_file = "c"\n')
+
+
+def test_what_is_said_for_all_nodes_does_not_reach_other_pools(tmp_path: Path) -> None:
+    configured = configuration(tmp_path, 'cookie_file = "c"\n[[pool]]\nurl = "synthetic:"\n')
+    assert configured.pool[0].cookie_file is None
