@@ -11,21 +11,19 @@ import secrets
 from dataclasses import dataclass
 
 from miner.chain.block import serialise_block
-from miner.chain.coinbase import Coinbase, build_coinbase, parse_coinbase
-from miner.chain.commitment import witness_commitment
-from miner.chain.compact_size import compact_size
+from miner.chain.coinbase import Coinbase, build_coinbase
+from miner.chain.compact_size import Reader, compact_size
 from miner.chain.errors import ChainError
 from miner.chain.hashes import display
 from miner.chain.header import HEADER_SIZE, Header
-from miner.chain.merkle import merkle_branch, merkle_root
-from miner.chain.transaction import TxOut
+from miner.chain.merkle import fold, merkle_branch, merkle_root
+from miner.chain.transaction import Transaction, TxOut
 from miner.sources.node.template import Template, TemplateError
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 
 TAG = b"/angara/"
 EXTRANONCE_SIZE = 8
-AHEAD_S = 600  # how far ntime may run ahead of the template's; nodes accept two hours
 
 
 class ShareUnsound(Exception):
@@ -57,7 +55,7 @@ class Assembly:
             version_mask=template.version_mask,
             nbits=template.nbits,
             ntime=template.curtime,
-            ntime_limit=template.curtime + AHEAD_S,
+            ntime_limit=template.ntime_limit,
             share_target=template.target,
             network_target=template.target,
             arrived=now,
@@ -71,20 +69,17 @@ class Assembly:
             payload=self,
         )
 
-    def block(self, header: Header, extranonce: bytes) -> bytes:
+    def block(self, version: int, ntime: int, nonce: int, extranonce: bytes) -> bytes:
         """The whole block as submitblock takes it."""
-        others = [entry.data for entry in self.template.transactions]
+        template = self.template
+        root = fold(self.branch, self.coinbase.txid(extranonce))
+        header = Header(version, template.prev_hash, root, ntime, template.nbits, nonce)
+        others = [bytes.fromhex(entry.data) for entry in template.transactions]
         return serialise_block(header, self.coinbase.with_witness(extranonce), others)
 
     def proposal(self) -> bytes:
         """A block without proof of work, for the node's opinion of everything else (BIP 23)."""
-        template = self.template
-        extranonce = bytes(EXTRANONCE_SIZE)
-        root = CoinbaseParts(self.coinbase.prefix, self.coinbase.suffix, EXTRANONCE_SIZE, self.branch).merkle_root(
-            extranonce
-        )
-        header = Header(template.version, template.prev_hash, root, template.curtime, template.nbits, 0)
-        return self.block(header, extranonce)
+        return self.block(self.template.version, self.template.curtime, 0, bytes(EXTRANONCE_SIZE))
 
 
 def assemble(template: Template, payout_script: bytes, tag: bytes) -> Assembly:
@@ -92,7 +87,7 @@ def assemble(template: Template, payout_script: bytes, tag: bytes) -> Assembly:
     try:
         commitment = None
         if template.segwit:
-            commitment = template.commitment or own_commitment(template)
+            commitment = template.commitment or template.own_commitment()
         coinbase = build_coinbase(
             height=template.height,
             outputs=[TxOut(template.coinbase_value, payout_script)],
@@ -111,11 +106,6 @@ def assemble(template: Template, payout_script: bytes, tag: bytes) -> Assembly:
     return Assembly(template, coinbase, branch)
 
 
-def own_commitment(template: Template) -> bytes:
-    """The witness commitment as we compute it, to be compared with the node's."""
-    return witness_commitment([entry.wtxid for entry in template.transactions])
-
-
 def solved_block(share: Share) -> bytes:
     """The block of a share, computed a second time from the bytes about to leave.
 
@@ -123,23 +113,21 @@ def solved_block(share: Share) -> bytes:
     """
     assembly = share.job.payload
     assert isinstance(assembly, Assembly)
-    template = assembly.template
-    root = merkle_root([assembly.coinbase.txid(share.extranonce2), *(entry.txid for entry in template.transactions)])
-    header = Header(share.version, template.prev_hash, root, share.ntime, template.nbits, share.nonce)
-    block = assembly.block(header, share.extranonce2)
-    _confirm(block, share, assembly)
-    return block
-
-
-def _confirm(block: bytes, share: Share, assembly: Assembly) -> None:
+    block = assembly.block(share.version, share.ntime, share.nonce, share.extranonce2)
     digest = hashlib.sha256(hashlib.sha256(block[:HEADER_SIZE]).digest()).digest()
     value = int.from_bytes(digest, "little")
     if value != share.hash:
         raise ShareUnsound(f"share {share.id} hashes to {display(digest)}, not to {share.hash:064x}")
     if value > assembly.template.target:
         raise ShareUnsound(f"share {share.id} does not meet the block's target")
-    start = HEADER_SIZE + len(compact_size(len(assembly.template.transactions) + 1))
-    coinbase = assembly.coinbase.with_witness(share.extranonce2)
-    if block[start : start + len(coinbase)] != coinbase:
-        raise ShareUnsound(f"share {share.id}: the block does not begin with its coinbase")
-    parse_coinbase(coinbase)
+    if Header.unpack(block[:HEADER_SIZE]).merkle_root != _root(block, assembly.template):
+        raise ShareUnsound(f"share {share.id}: the block's merkle root is not that of its transactions")
+    return block
+
+
+def _root(block: bytes, template: Template) -> bytes:
+    """The merkle root, from the coinbase as it stands in the block and without the branch."""
+    reader = Reader(block)
+    reader.take(HEADER_SIZE)
+    reader.compact_size()
+    return merkle_root([Transaction.read(reader).txid, *(entry.txid for entry in template.transactions)])

@@ -4,7 +4,9 @@
                                                          -> the first "yes" answers the share
                                                          -> the last answer settles the journal
 
-"duplicate" is a yes: the block is known. Transport failures are never an answer. Decided without a clock or a socket.
+"duplicate" is a yes: the block is known. Transport failures are never an answer. A node that stays away does not hold
+a block for ever, once some node took it or the first node, whose template it is, has judged it. Decided without a clock
+or a socket.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from miner.work.events import Answered
 from miner.work.share import Answer, Reason
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
-ENOUGH_S = 600.0  # a block that one node took is not carried to unreachable others for longer
+ENOUGH_S = 600.0  # a block that is decided is not carried to unreachable others for longer
 _YES = frozenset({"", "duplicate"})
 _LOST_RACE = frozenset(
     {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", "prev-blk-not-found", "bad-prevblk"}
@@ -68,10 +70,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Effect: every node answered; the journal need not keep the block for the next start."""
+    """Effect: the block's fate is known; the journal need not keep it for the next start."""
 
     block: FoundBlock
-    answers: dict[str, str]
 
 
 Effect = Send | Settle | Answered
@@ -86,6 +87,10 @@ class _Parcel:
     pause: dict[str, float] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def accepted(self) -> bool:
+        return any(verdict in _YES for verdict in self.answers.values())
+
 
 @dataclass(slots=True)
 class Delivery:
@@ -96,14 +101,9 @@ class Delivery:
     _parcels: dict[str, _Parcel] = field(default_factory=dict)
 
     @property
-    def under_way(self) -> int:
-        """Blocks that some node has not answered yet."""
-        return len(self._parcels)
-
-    @property
     def unanswered(self) -> int:
-        """Blocks that no node at all has taken yet."""
-        return sum(1 for parcel in self._parcels.values() if not _accepted(parcel))
+        """Blocks that no node has taken yet."""
+        return sum(not parcel.accepted for parcel in self._parcels.values())
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event and answer what to do; `now` on the monotonic clock."""
@@ -128,19 +128,21 @@ class Delivery:
             return []
         del parcel.waiting[node]
         verdict = verdict.removeprefix("rejected: ")  # bcoin
-        before = _accepted(parcel)
+        first_yes = verdict in _YES and not parcel.accepted
         parcel.answers[node] = verdict
         effects: list[Effect] = []
-        if parcel.share_id is not None:
-            if _accepted(parcel) and not before:
-                answer = Answer(parcel.share_id, accepted=True, block=True, text=verdict)
-                effects.append(Answered(self.source, answer))
-            elif not parcel.waiting and not _accepted(parcel):
-                answer = Answer(parcel.share_id, accepted=False, block=True, reason=reason_of(verdict), text=verdict)
-                effects.append(Answered(self.source, answer))
-        if not parcel.waiting:
-            del self._parcels[block_hash]
-            effects.append(Settle(parcel.block, parcel.answers))
+        if first_yes and parcel.share_id is not None:
+            effects.append(Answered(self.source, Answer(parcel.share_id, accepted=True, block=True, text=verdict)))
+        return effects if parcel.waiting else effects + self._conclude(parcel)
+
+    def _conclude(self, parcel: _Parcel) -> list[Effect]:
+        """No more answers are waited for."""
+        del self._parcels[parcel.block.hash]
+        effects: list[Effect] = [Settle(parcel.block)]
+        if parcel.share_id is not None and not parcel.accepted:
+            verdict = next(parcel.answers[node] for node in self.nodes if node in parcel.answers)
+            answer = Answer(parcel.share_id, accepted=False, block=True, reason=reason_of(verdict), text=verdict)
+            effects.append(Answered(self.source, answer))
         return effects
 
     def _unreached(self, block_hash: str, node: str, now: float) -> list[Effect]:
@@ -154,9 +156,8 @@ class Delivery:
     def _due(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for parcel in list(self._parcels.values()):
-            if now - parcel.since >= ENOUGH_S and _accepted(parcel):
-                del self._parcels[parcel.block.hash]
-                effects.append(Settle(parcel.block, parcel.answers))
+            if now - parcel.since >= ENOUGH_S and (parcel.accepted or self.nodes[0] in parcel.answers):
+                effects += self._conclude(parcel)
                 continue
             for node, at in parcel.waiting.items():
                 if at <= now:
@@ -178,7 +179,3 @@ def reason_of(verdict: str) -> Reason:
     if verdict.startswith("bad-"):
         return Reason.MALFORMED
     return Reason.OTHER
-
-
-def _accepted(parcel: _Parcel) -> bool:
-    return any(verdict in _YES for verdict in parcel.answers.values())

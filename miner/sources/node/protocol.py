@@ -1,14 +1,15 @@
 """What to ask a node next, decided without a clock, a socket or a thread.
 
-                     +--------------- failed: wait, longer each time, with jitter ---------------+
-                     v                                                                           |
     start -> LEARN: whose chain? -> FETCH: a template -> PROVE: would you take our block? -> MINE: longpoll, refresh
-                     |                                                  |
-                     +--> FAILED: wrong chain, unknown rule, forbidden <-+--  a person must act
+                ^                                                                             |
+                |                        a question failed                                    |
+                +-- AWAY: wait, longer each time, with jitter <---------------- from anywhere +
+                    FAILED: wrong chain, unknown rule, ... <-- a person must act
 
 PROVE happens once, before the first search. In MINE an answer of the longpoll, or a refresh each minute, is a new job:
-in place of the old where the tip moved, beside it where it did not. Without a longpoll, or after it failed, templates
-are polled. A failure leaves the old job alone; whether it is still worth mining is the manager's decision.
+in place of the old where the tip moved, beside it where it did not. While no longpoll is under way, templates are
+polled. What is mined on is audited behind the search. A failure leaves the old job alone; whether it is still worth
+mining is the manager's decision.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from miner.chain.network import Network
 from miner.sources.base import SourceError, SourceMisconfigured
 from miner.sources.node.assembly import Assembly
 from miner.sources.node.rpc import RpcLoginRefused, RpcRefused
-from miner.sources.node.template import unknown_rule
+from miner.sources.node.template import RuleUnknown, unknown_rule
 from miner.work.events import NewJob, SourceDown, SourceEvent, SourceFailed, SourceUp
 
 REFRESH_S = 60.0  # a template is asked for anew when it is this old
-POLL_S = 2.0  # the same where the node offers no longpoll
+POLL_S = 2.0  # the same while no longpoll is under way
+PACE_S = 5.0  # from a longpoll's answer to the next, so that no node keeps us running in circles
+MOVED_PACE_S = 0.1  # the same where the answer was a new tip
+DEAF_S = 10.0  # a longpoll that has not noticed a new tip after so long never will
 OLD_S = 150.0  # a template that could not be refreshed for so long is not mined on
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 CLOCK_OFF_S = 600
+REFUSALS = 3  # of our block in PROVE, until a person must act: the first may be due to a transaction
 
 _WARMING_UP, _NO_PEERS, _SYNCING = -28, -9, -10
 _BAD_PARAMETER, _NO_SUCH_METHOD = -8, -32601
@@ -49,6 +54,7 @@ class Ask(Enum):
     TEMPLATE = auto()
     LONGPOLL = auto()  # a template as well, when there is news
     OPINION = auto()  # proposal mode
+    AUDIT = auto()  # no question to the node, but to the reader: is the template sound in every transaction?
 
 
 # ---- events
@@ -79,7 +85,16 @@ class Fetched:
 class Opinion:
     """OPINION was answered: None for "I would take it"."""
 
+    assembly: Assembly
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """AUDIT is done; `error` says what is wrong with the template."""
+
+    assembly: Assembly
+    error: SourceError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Start | Learned | Fetched | Opinion | Failed | BlockTaken | Tick
+Event = Start | Learned | Fetched | Opinion | Audited | Failed | BlockTaken | Tick
 
 
 # ---- effects, next to SourceEvent to be posted
@@ -111,8 +126,20 @@ class Question:
     """Put this to the node; at most one of each kind is under way."""
 
     ask: Ask
-    assembly: Assembly | None = None  # for OPINION
+    assembly: Assembly | None = None  # for OPINION and AUDIT
     longpoll_id: str | None = None  # for LONGPOLL
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the longpoll that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """Hand in blocks of earlier: those never answered, and answered ones from a height on if it is given."""
+
+    settled_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +150,7 @@ class Warn:
     text: str
 
 
-Effect = Question | Warn | SourceEvent
+Effect = Question | HangUp | HandIn | Warn | SourceEvent
 
 
 class _Phase(Enum):
@@ -142,17 +169,21 @@ class NodeProtocol:
     source: str
     network: Network
     jitter: Callable[[], float]
-    chain_seen: str | None = None  # after LEARN
     _phase: _Phase = _Phase.LEARN
     _asked: set[Ask] = field(default_factory=set)
-    _current: Assembly | None = None
+    _current: Assembly | None = None  # what is mined
     _fetched_at: float = 0.0
+    _moved_at: float = 0.0  # when the tip last moved
+    _doubted: bytes | None = None  # a tip below the current one, heard of once
     _proven: bool = False
+    _refusals: int = 0
     _up: bool = False
-    _met: bool = False  # whether the node ever answered anything
     _wait: float = FIRST_WAIT_S
     _retry_at: float = 0.0
-    _polling: bool = False  # the longpoll failed since the last template
+    _watched: bytes | None = None  # the tip whose end the longpoll waits for
+    _longpoll_wait: float = FIRST_WAIT_S
+    _longpoll_from: float = 0.0  # no longpoll before
+    _handed_in: bool = False
     _clock_warned: bool = False
     _jobs: int = 0
 
@@ -167,8 +198,10 @@ class NodeProtocol:
                 return self._learned(chain)
             case Fetched():
                 return self._fetched(event, now)
-            case Opinion(reason):
-                return self._opinion(reason, now)
+            case Opinion():
+                return self._opinion(event, now)
+            case Audited(assembly, error):
+                return self._audited(assembly, error, now)
             case Failed(ask, error):
                 return self._failed(ask, error, now)
             case BlockTaken():
@@ -182,7 +215,6 @@ class NodeProtocol:
 
     def _learned(self, chain: str) -> list[Effect]:
         self._asked.discard(Ask.CHAIN)
-        self._met = True
         try:
             follows = Network.from_chain(chain)
         except NetworkError as error:
@@ -192,64 +224,92 @@ class NodeProtocol:
                 f"the node follows {follows.label}, the payout address is for {self.network.label}: "
                 "point --pool at another node or give an address (and --network) of this one"
             )
-        self.chain_seen = chain
-        self._phase = _Phase.FETCH
-        return self._question(Ask.TEMPLATE)
+        if self._phase is _Phase.LEARN:
+            self._phase = _Phase.FETCH
+        effects: list[Effect] = [] if self._handed_in else [HandIn()]
+        self._handed_in = True
+        return [*effects, *self._question(Ask.TEMPLATE)]
 
     def _fetched(self, event: Fetched, now: float) -> list[Effect]:
         self._asked.discard(event.ask)
-        if self._phase is _Phase.AWAY:  # the longpoll's connection is a way back as well
-            self._phase = _Phase.FETCH
-        self._fetched_at = now
         effects = self._check_clock(event)
-        if not self._proven and event.assembly.template.can_propose:
+        template = event.assembly.template
+        if event.ask is Ask.LONGPOLL:
+            moved = template.prev_hash != self._watched
+            self._longpoll_from = now + (MOVED_PACE_S if moved else PACE_S)
+            self._longpoll_wait = FIRST_WAIT_S
+        if self._phase is _Phase.AWAY:
+            return effects  # what made us leave is not over for that
+        if self._up and self._is_below(event.assembly) and self._doubted != template.prev_hash:
+            # An answer that another one has overtaken, or a node that lost blocks: asked again, it will be clear.
+            self._doubted = template.prev_hash
+            return [*effects, *self._question(Ask.TEMPLATE)]
+        self._fetched_at = now
+        if not self._proven and template.can_propose:
             self._phase = _Phase.PROVE
-            self._current = event.assembly
             return [*effects, *self._question(Ask.OPINION, assembly=event.assembly)]
         return [*effects, *self._mine(event.assembly, now)]
 
-    def _opinion(self, reason: str | None, now: float) -> list[Effect]:
+    def _opinion(self, opinion: Opinion, now: float) -> list[Effect]:
         self._asked.discard(Ask.OPINION)
-        assert self._current is not None
-        if reason is None:
+        if opinion.reason is None:
             self._proven = True
-            assembly, self._current = self._current, None
-            return self._mine(assembly, now)
-        if reason == "inconclusive-not-best-prevblk":  # the tip moved while we asked
+            return self._mine(opinion.assembly, now)
+        if opinion.reason == "inconclusive-not-best-prevblk":  # the tip moved while we asked
             self._phase = _Phase.FETCH
             return self._question(Ask.TEMPLATE)
-        return self._give_up(f"the node would not take a block of ours: {reason}")
+        self._refusals += 1
+        reason = f"the node would not take a block of ours: {opinion.reason}"
+        return self._give_up(reason) if self._refusals >= REFUSALS else self._away(reason, now)
 
     def _mine(self, assembly: Assembly, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        if self._current is None or self._is_below(assembly):
+            effects.append(HandIn(settled_from=assembly.template.height))  # the node may have forgotten some
         previous, self._current = self._current, assembly
         replace = previous is None or previous.template.prev_hash != assembly.template.prev_hash
-        self._phase, self._wait = _Phase.MINE, FIRST_WAIT_S
+        if replace:
+            self._moved_at = now
+        self._phase, self._doubted = _Phase.MINE, None
         if not self._up:
             self._up = True
             effects.append(SourceUp(self.source))
         self._jobs += 1
         key = f"{display(assembly.template.prev_hash)[-8:]}.{self._jobs}"
         effects.append(NewJob(assembly.job(self.source, 1, key, now), replace=replace))
-        return effects + self._longpoll()
+        return [*effects, *self._longpoll(now), *self._question(Ask.AUDIT, assembly=assembly)]
+
+    def _audited(self, assembly: Assembly, error: SourceError | None, now: float) -> list[Effect]:
+        self._asked.discard(Ask.AUDIT)
+        if assembly is not self._current:
+            return self._question(Ask.AUDIT, assembly=self._current)
+        if error is not None:
+            return self._away(str(error), now)
+        self._wait = FIRST_WAIT_S
+        return []
 
     def _failed(self, ask: Ask, error: SourceError, now: float) -> list[Effect]:
         self._asked.discard(ask)
-        if isinstance(error, SourceMisconfigured):
-            return self._give_up(str(error))
-        if ask is Ask.LONGPOLL:
-            # Its time-out is ordinary: nothing new for a while. Any other failure shows again at the next question.
-            self._polling = True
+        if self._is_final(error):
+            return self._give_up(sentence(error))
+        if ask is Ask.LONGPOLL:  # what is wrong shows again at the next question, if it lasts
+            self._longpoll_from = now + self._longpoll_wait * self.jitter()
+            self._longpoll_wait = min(2 * self._longpoll_wait, LONGEST_WAIT_S)
             return []
-        if isinstance(error, RpcLoginRefused) and not self._met:
-            return self._give_up(str(error))
+        return self._away(sentence(error), now)
+
+    def _is_final(self, error: SourceError) -> bool:
+        """Whether a person must act. What was mined on once comes back, whatever a node says in its hard hours."""
+        if isinstance(error, RuleUnknown) or _names_a_rule(error):
+            return True
+        if self._jobs:
+            return False
         if isinstance(error, RpcRefused):
-            if error.code == _NO_SUCH_METHOD:
-                return self._give_up(f"the node cannot make templates: {error.message}")
-            if error.code == _BAD_PARAMETER and "rule" in error.message:  # nodes refuse who does not know their rules
-                return self._give_up(f"{unknown_rule('a further rule')}. It says: {error.message}")
-            self._met = True
-        return self._away(_sentence(error), now)
+            return error.code == _NO_SUCH_METHOD
+        return isinstance(error, SourceMisconfigured) or (isinstance(error, RpcLoginRefused) and not error.renews)
+
+    def _is_below(self, assembly: Assembly) -> bool:
+        return self._current is not None and assembly.template.height < self._current.template.height
 
     # ---- time
 
@@ -259,15 +319,28 @@ class NodeProtocol:
                 self._phase = _Phase.LEARN
                 return self._question(Ask.CHAIN)
             case _Phase.MINE:
-                assert self._current is not None
-                age = now - self._fetched_at
-                if age >= OLD_S and self._up:
-                    self._up = False
-                    return [SourceDown(self.source, f"no template for {age:.0f} s"), *self._question(Ask.TEMPLATE)]
-                patience = POLL_S if self._polling or self._current.template.longpoll_id is None else REFRESH_S
-                if age >= patience:
-                    return self._question(Ask.TEMPLATE)
+                return [*self._refresh(now), *self._longpoll(now)]
         return []
+
+    def _refresh(self, now: float) -> list[Effect]:
+        age = now - self._fetched_at
+        if age >= OLD_S and self._up:
+            self._up = False
+            return [SourceDown(self.source, f"no template for {age:.0f} s"), *self._question(Ask.TEMPLATE)]
+        patience = REFRESH_S if Ask.LONGPOLL in self._asked else POLL_S
+        return self._question(Ask.TEMPLATE) if age >= patience else []
+
+    def _longpoll(self, now: float) -> list[Effect]:
+        assert self._current is not None
+        template = self._current.template
+        if Ask.LONGPOLL in self._asked:
+            deaf = self._watched not in (None, template.prev_hash) and now - self._moved_at >= DEAF_S
+            self._watched = None if deaf else self._watched
+            return [HangUp()] if deaf else []
+        if template.longpoll_id is None or now < self._longpoll_from:
+            return []
+        self._watched = template.prev_hash
+        return self._question(Ask.LONGPOLL, longpoll_id=template.longpoll_id)
 
     # ---- ways out
 
@@ -280,13 +353,7 @@ class NodeProtocol:
 
     def _give_up(self, reason: str) -> list[Effect]:
         self._phase = _Phase.FAILED
-        return [SourceFailed(self.source, reason)]
-
-    def _longpoll(self) -> list[Effect]:
-        assert self._current is not None
-        longpoll_id = self._current.template.longpoll_id
-        self._polling = False
-        return self._question(Ask.LONGPOLL, longpoll_id=longpoll_id) if longpoll_id else []
+        return [HangUp(), SourceFailed(self.source, reason)]
 
     def _question(self, ask: Ask, *, assembly: Assembly | None = None, longpoll_id: str | None = None) -> list[Effect]:
         if ask in self._asked:
@@ -303,7 +370,19 @@ class NodeProtocol:
         return [Warn("clock_off", text)]
 
 
-def _sentence(error: SourceError) -> str:
-    if isinstance(error, RpcRefused) and error.code in NOT_READY:
+def _names_a_rule(error: SourceError) -> bool:
+    """Whether the node refuses to make templates for somebody who does not know its rules."""
+    return isinstance(error, RpcRefused) and error.code == _BAD_PARAMETER and "rule" in error.message
+
+
+def sentence(error: SourceError) -> str:
+    """What an operator reads."""
+    if not isinstance(error, RpcRefused):
+        return str(error)
+    if error.code in NOT_READY:
         return f"{NOT_READY[error.code]}: {error.message}"
+    if error.code == _NO_SUCH_METHOD:
+        return f"the node cannot make templates: {error.message}"
+    if _names_a_rule(error):
+        return f"{unknown_rule('a further rule')}. It says: {error.message}"
     return str(error)

@@ -1,6 +1,7 @@
 """A node in the place of a pool: the shell around `protocol` and `delivery`, which decide. Here are threads and timers.
 
-Connections, each in a thread of its own: templates and opinions; the longpoll; submitblock, once for every node.
+Connections, each in a thread of its own: templates and opinions; the longpoll; submitblock, once for every node. Two
+more threads have none: one audits templates, one puts found blocks together and writes them down.
 """
 
 from __future__ import annotations
@@ -9,27 +10,30 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from miner.chain.network import Network
-from miner.sources.base import Post, SourceError, SourceMisbehaved, SourceUnreachable
+from miner.printable import printable
+from miner.sources.base import Post, SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
 from miner.sources.node import delivery, protocol
-from miner.sources.node.assembly import Assembly, ShareUnsound, assemble, own_commitment, process_tag, solved_block
+from miner.sources.node.assembly import ShareUnsound, assemble, process_tag, solved_block
 from miner.sources.node.journal import FoundBlock, Journal, JournalError
-from miner.sources.node.rpc import Endpoint, Login, Rpc, RpcRefused
+from miner.sources.node.rpc import TIMEOUT_S, Endpoint, Login, Rpc, RpcRefused
 from miner.sources.node.template import TemplateReader
 from miner.sources.node.worker import Worker
 from miner.work.events import Answered, NewJob, SourceDown, SourceFailed, SourceUp
 from miner.work.share import Answer, Reason, Share
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
-LONGPOLL_TIMEOUT_S = 100.0  # the node answers after 60 s at the earliest when only its mempool changed
 TICK_S = 0.25
+_VERDICTS = frozenset({-22, -25, -26})  # errors with which a node judges a block: undecodable, invalid, refused
+_TEXT_LIMIT = 200  # characters of what a peer says, in a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,11 @@ class NodeOptions:
 
 
 class NodeSource:
-    """Implements `miner.sources.base.Source` for bitcoind and its kin."""
+    """Implements `miner.sources.base.Source` for bitcoind and its kin.
+
+    `run` goes on after SourceFailed: a block that was found must still reach the node. `timeout` (seconds) is for each
+    call but the longpoll.
+    """
 
     def __init__(
         self,
@@ -67,22 +75,28 @@ class NodeSource:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0),  # noqa: S311  spreads retries, hides nothing
+        timeout: float = TIMEOUT_S,
+        tick: float = TICK_S,
     ) -> None:
         self._options = options
         self._journal = journal
         self._clock = clock
         self._wall = wall
+        self._timeout = timeout
+        self._tick = tick
+        self._nodes = {node.name: node for node in (*options.also_submit, options.node)}
+        others = tuple(name for name in self._nodes if name != self.name)
         self._protocol = protocol.NodeProtocol(self.name, options.network, jitter)
-        nodes = (options.node, *options.also_submit)
-        self._nodes = {node.name: node for node in nodes}
-        self._delivery = delivery.Delivery(self.name, tuple(self._nodes))
+        self._delivery = delivery.Delivery(self.name, (self.name, *others))
         self._reader = TemplateReader(options.network)
         self._post: Post = lambda _event: None
-        self._workers: dict[str, tuple[Worker, Rpc]] = {}
+        self._workers: dict[str, Worker] = {}
+        self._rpcs: dict[str, Rpc] = {}
         self._preparing = 0  # shares whose block is still being put together
         self._quiet = asyncio.Event()  # set while no block waits for its first answer
         self._quiet.set()
-        self._old_blocks_sent = False
+        self._stopped = False
+        self._said = ""  # why the node is away
 
     @property
     def name(self) -> str:
@@ -93,19 +107,17 @@ class NodeSource:
         try:
             self._decide(protocol.Start())
             while True:
-                await asyncio.sleep(TICK_S)
+                await asyncio.sleep(self._tick)
                 self._decide(protocol.Tick())
                 self._deliver(delivery.Tick())
         finally:
-            for worker, _ in self._workers.values():
-                worker.close()
-            self._workers.clear()
+            self._stopped = True
+            self._close()
 
     def submit(self, share: Share) -> None:
         self._preparing += 1
         self._quiet.clear()
-        worker, _ = self._connection("prepare", self._options.node)
-        worker.call(lambda: self._prepared(share), lambda outcome: self._on_prepared(share, outcome))
+        self._in_thread("prepare", lambda: self._prepared(share), lambda outcome: self._on_prepared(share, outcome))
 
     async def drain(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -117,68 +129,78 @@ class NodeSource:
     # ---- questions
 
     def _decide(self, event: protocol.Event) -> None:
+        if self._stopped:
+            return
         for effect in self._protocol.handle(event, self._clock()):
             match effect:
                 case protocol.Question():
                     self._ask(effect)
+                case protocol.HangUp():
+                    self._rpc("longpoll", self._options.node).hang_up()
+                case protocol.HandIn(settled_from):
+                    self._hand_in(settled_from)
                 case protocol.Warn(name, text):
                     log.warning(name, source=self.name, text=text)
                 case SourceUp() | SourceDown() | SourceFailed() | NewJob() | Answered():
+                    self._tell(effect)
                     self._post(effect)
 
     def _ask(self, question: protocol.Question) -> None:
-        longpoll = question.ask is protocol.Ask.LONGPOLL
-        timeout = LONGPOLL_TIMEOUT_S if longpoll else None
-        worker, rpc = self._connection("longpoll" if longpoll else "template", self._options.node, timeout)
+        match question.ask:
+            case protocol.Ask.AUDIT:
+                purpose = "audit"
+            case protocol.Ask.LONGPOLL:
+                purpose = "longpoll"
+            case _:
+                purpose = "template"
+        rpc = self._rpc(purpose, self._options.node)
 
         def done(outcome: protocol.Event | Exception) -> None:
             if isinstance(outcome, Exception):
                 outcome = protocol.Failed(question.ask, _as_source_error(outcome))
             self._decide(outcome)
-            if isinstance(outcome, protocol.Learned):
-                self._send_old_blocks()
-            if isinstance(outcome, protocol.Fetched):
-                self._look_closer(outcome.assembly)
 
-        worker.call(lambda: self._answer(question, rpc), done)
+        self._in_thread(purpose, lambda: self._answer(question, rpc), done)
 
     def _answer(self, question: protocol.Question, rpc: Rpc) -> protocol.Event:
         match question.ask:
             case protocol.Ask.CHAIN:
-                info = rpc.call("getblockchaininfo")
-                chain = info.get("chain") if isinstance(info, dict) else None
-                if not isinstance(chain, str):
-                    raise SourceMisbehaved(f"{self.name} does not say which chain it follows")
-                return protocol.Learned(chain[:32])
+                return protocol.Learned(_chain(rpc, self.name))
             case protocol.Ask.OPINION:
                 assert question.assembly is not None
                 request = self._request(mode="proposal", data=question.assembly.proposal().hex())
-                verdict = rpc.call("getblocktemplate", request)
-                return protocol.Opinion(None if verdict is None else str(verdict)[:100])
-            case _:
-                more = {} if question.longpoll_id is None else {"longpollid": question.longpoll_id}
-                answer = rpc.call("getblocktemplate", self._request(**more))
-                assembly = assemble(self._reader.read(answer), self._options.payout_script, self._options.tag)
-                return protocol.Fetched(question.ask, assembly, self._wall())
+                verdict = _verdict(rpc.call("getblocktemplate", request), self.name)
+                return protocol.Opinion(question.assembly, verdict or None)
+            case protocol.Ask.AUDIT:
+                assert question.assembly is not None
+                try:
+                    self._reader.audit(question.assembly.template)
+                except SourceError as error:
+                    return protocol.Audited(question.assembly, error)
+                return protocol.Audited(question.assembly, None)
+            case protocol.Ask.LONGPOLL:
+                assert question.longpoll_id is not None
+                answer = rpc.wait("getblocktemplate", self._request(longpollid=question.longpoll_id))
+                return self._fetched(question.ask, answer)
+            case protocol.Ask.TEMPLATE:
+                return self._fetched(question.ask, rpc.call("getblocktemplate", self._request()))
+
+    def _fetched(self, ask: protocol.Ask, answer: object) -> protocol.Fetched:
+        assembly = assemble(self._reader.read(answer), self._options.payout_script, self._options.tag)
+        return protocol.Fetched(ask, assembly, self._wall())
 
     def _request(self, **more: str) -> dict[str, Any]:
         rules = ["segwit", "signet"] if self._options.network is Network.SIGNET else ["segwit"]
         return {"rules": rules, "capabilities": ["coinbasevalue", "longpoll", "proposal"], **more}
 
-    def _look_closer(self, assembly: Assembly) -> None:
-        """Check behind the search what a new tip should not wait for: the transactions and the node's commitment."""
-
-        def look() -> None:
-            self._reader.audit(assembly.template)
-            if assembly.template.commitment not in (None, own_commitment(assembly.template)):
-                raise SourceMisbehaved("template: default_witness_commitment does not commit to its transactions")
-
-        def done(outcome: Exception | None) -> None:
-            if outcome is not None:
-                self._decide(protocol.Failed(protocol.Ask.TEMPLATE, _as_source_error(outcome)))
-
-        worker, _ = self._connection("audit", self._options.node)
-        worker.call(look, done)
+    def _tell(self, event: SourceUp | SourceDown | SourceFailed | NewJob | Answered) -> None:
+        match event:
+            case SourceDown(_, reason) if reason != self._said:
+                self._said = reason
+                log.warning("node_away", source=self.name, reason=reason)
+            case SourceUp():
+                self._said = ""
+                log.info("node_ready", source=self.name)
 
     # ---- blocks
 
@@ -195,7 +217,7 @@ class NodeSource:
             try:
                 self._journal.record(found)
             except JournalError as error:
-                log.error("block_not_written", text=str(error), block=found.hash)  # noqa: TRY400
+                log.error("block_not_written", text=str(error), block=found.hash)  # noqa: TRY400  the text says it all
         return found
 
     def _on_prepared(self, share: Share, outcome: FoundBlock | Exception) -> None:
@@ -205,30 +227,35 @@ class NodeSource:
             self._deliver(delivery.Deliver(outcome, share.id))
             return
         text = str(outcome) if isinstance(outcome, ShareUnsound) else repr(outcome)
-        log.error("share_unsound", source=self.name, share=share.id, text=text[:300])
-        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:200])
+        log.error("share_unsound", source=self.name, share=share.id, text=text[:_TEXT_LIMIT])
+        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:_TEXT_LIMIT])
         self._post(Answered(self.name, answer))
         self._deliver(delivery.Tick())
 
-    def _send_old_blocks(self) -> None:
-        """Hand in what an earlier run found and never saw answered."""
-        if self._journal is None or self._old_blocks_sent:
+    def _hand_in(self, settled_from: int | None) -> None:
+        """Hand in again what was never answered, or what the node may have forgotten since."""
+        journal = self._journal
+        if journal is None:
             return
-        self._old_blocks_sent = True
-        for found in self._journal.pending():
-            if isinstance(found, JournalError):
-                log.warning("journal_unreadable", text=str(found))
-            elif found.chain == self._options.network.value:
-                log.info("block_resubmitted", source=self.name, height=found.height, block=found.hash)
-                self._deliver(delivery.Deliver(found, None))
+        read = journal.pending if settled_from is None else lambda: journal.settled_from(settled_from)
+
+        def done(outcome: list[FoundBlock | JournalError] | Exception) -> None:
+            for found in [outcome] if isinstance(outcome, Exception) else outcome:
+                if not isinstance(found, FoundBlock):
+                    log.warning("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
+                elif found.chain == self._options.network.value:
+                    log.info("block_resubmitted", source=self.name, height=found.height, block=found.hash)
+                    self._deliver(delivery.Deliver(found, None))
+
+        self._in_thread("prepare", lambda: list(read()), done)
 
     def _deliver(self, event: delivery.Event) -> None:
         for effect in self._delivery.handle(event, self._clock()):
             match effect:
                 case delivery.Send(block, node):
                     self._send(block, node)
-                case delivery.Settle(block, answers):
-                    self._settle(block, answers)
+                case delivery.Settle(block):
+                    self._settle(block)
                 case Answered():
                     if effect.answer.accepted:
                         self._decide(protocol.BlockTaken())
@@ -239,75 +266,131 @@ class NodeSource:
             self._quiet.set()
 
     def _send(self, block: FoundBlock, node: str) -> None:
-        worker, rpc = self._connection(f"submit {node}", self._nodes[node])
+        rpc = self._rpc(f"submit {node}", self._nodes[node])
 
         def done(outcome: str | Exception) -> None:
             if isinstance(outcome, Exception):
-                log.warning("block_not_delivered", node=node, block=block.hash, text=str(outcome)[:200])
-                self._deliver(delivery.Unreached(block.hash, node, str(outcome)[:200]))
+                text = str(_as_source_error(outcome))[:_TEXT_LIMIT]
+                log.warning("block_not_delivered", node=node, block=block.hash, text=text)
+                self._deliver(delivery.Unreached(block.hash, node, text))
             else:
                 log.info("block_answered", node=node, block=block.hash, answer=outcome or "accepted")
                 self._deliver(delivery.Replied(block.hash, node, outcome))
 
-        worker.call(lambda: _submit(rpc, block.raw), done)
+        self._in_thread(f"submit {node}", lambda: _submit(rpc, block.raw, node), done)
 
-    def _settle(self, block: FoundBlock, answers: Mapping[str, str]) -> None:
-        if self._journal is None:
+    def _settle(self, block: FoundBlock) -> None:
+        journal = self._journal
+        if journal is None:
             return
-        try:
-            self._journal.settle(block, dict(answers))
-        except JournalError as error:
-            log.warning("journal_unwritable", text=str(error))
+
+        def done(outcome: Exception | None) -> None:
+            if outcome is not None:
+                log.warning("journal_unwritable", text=str(outcome)[:_TEXT_LIMIT])
+
+        self._in_thread("prepare", lambda: journal.settle(block), done)
 
     # ---- plumbing
 
-    def _connection(self, purpose: str, node: Node, timeout: float | None = None) -> tuple[Worker, Rpc]:
-        if purpose not in self._workers:
-            rpc = Rpc(node.endpoint, node.login) if timeout is None else Rpc(node.endpoint, node.login, timeout)
-            self._workers[purpose] = (Worker(f"node {purpose}", asyncio.get_running_loop()), rpc)
-        return self._workers[purpose]
+    def _in_thread(self, purpose: str, work: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+        worker = self._workers.get(purpose)
+        if worker is None:
+            worker = Worker(f"node {purpose}", asyncio.get_running_loop())
+            if not self._stopped:
+                self._workers[purpose] = worker
+        worker.call(work, done)
+        if self._stopped:  # a late answer or a late block
+            worker.close()
+
+    def _rpc(self, purpose: str, node: Node) -> Rpc:
+        if purpose not in self._rpcs:
+            self._rpcs[purpose] = Rpc(node.endpoint, node.login, self._timeout)
+        return self._rpcs[purpose]
+
+    def _close(self) -> None:
+        """End the threads. A block on its way to a node gets there, or lies in the journal."""
+        for purpose, worker in self._workers.items():
+            rpc = self._rpcs.get(purpose)
+            if rpc is None:
+                worker.close()
+                continue
+            if not purpose.startswith("submit"):
+                rpc.hang_up()
+            worker.close(rpc.close)
+        self._workers.clear()
+        self._rpcs.clear()
 
     def _check(self) -> list[str]:
-        rpc = Rpc(self._options.node.endpoint, self._options.node.login)
+        options = self._options
+        rpc = Rpc(options.node.endpoint, options.node.login, self._timeout)
         try:
-            machine = protocol.NodeProtocol(self.name, self._options.network, lambda: 1.0)
-            machine.handle(protocol.Start(), 0.0)
-            learned = self._answer(protocol.Question(protocol.Ask.CHAIN), rpc)
-            for effect in machine.handle(learned, 0.0):
-                if isinstance(effect, SourceFailed):
-                    raise SourceMisbehaved(effect.reason)
-            fetched = self._answer(protocol.Question(protocol.Ask.TEMPLATE), rpc)
-            assert isinstance(fetched, protocol.Fetched)
-            template = fetched.assembly.template
+            self._require_chain(rpc, self.name)
+            assembly = self._fetched(protocol.Ask.TEMPLATE, rpc.call("getblocktemplate", self._request())).assembly
+            template = assembly.template
+            self._reader.audit(template)
             findings = [
-                f"{self.name} follows {self._options.network.label}",
+                f"{self.name} follows {options.network.label}",
                 f"its template: height {template.height}, {len(template.transactions)} transactions",
                 f"a block would pay {template.coinbase_value} satoshi",
-                f"the payout script is {self._options.payout_script.hex()}",
+                f"the payout script is {options.payout_script.hex()}",
             ]
             if template.can_propose:
-                opinion = self._answer(protocol.Question(protocol.Ask.OPINION, fetched.assembly), rpc)
+                opinion = self._answer(protocol.Question(protocol.Ask.OPINION, assembly), rpc)
                 assert isinstance(opinion, protocol.Opinion)
                 if opinion.reason is not None:
                     raise SourceMisbehaved(f"{self.name} would not take a block of ours: {opinion.reason}")
                 findings.append("it would take a block of ours")
-            return findings
+        except RpcRefused as error:
+            raise SourceMisbehaved(protocol.sentence(error)) from error
         finally:
             rpc.close()
+        return findings + [self._check_other(node) for name, node in self._nodes.items() if name != self.name]
+
+    def _check_other(self, node: Node) -> str:
+        rpc = Rpc(node.endpoint, node.login, self._timeout)
+        try:
+            self._require_chain(rpc, node.name)
+        except SourceUnreachable as error:
+            return f"blocks also go to {node.name}, which does not answer now: {error}"
+        finally:
+            rpc.close()
+        return f"blocks also go to {node.name}"
+
+    def _require_chain(self, rpc: Rpc, name: str) -> None:
+        chain = _chain(rpc, name)
+        if chain != self._options.network.value:
+            raise SourceMisconfigured(f"{name} follows the chain {chain!r}, not {self._options.network.label}")
 
 
-def _submit(rpc: Rpc, raw: bytes) -> str:
+def _chain(rpc: Rpc, name: str) -> str:
+    info = rpc.call("getblockchaininfo")
+    chain = info.get("chain") if isinstance(info, dict) else None
+    if not isinstance(chain, str):
+        raise SourceMisbehaved(f"{name} does not say which chain it follows")
+    return printable(chain[:32])
+
+
+def _submit(rpc: Rpc, raw: bytes, name: str) -> str:
+    """The node's verdict, "" for accepted; whatever is none is raised as SourceError, to be tried again."""
     try:
-        verdict = rpc.call("submitblock", raw.hex())
+        return _verdict(rpc.call("submitblock", raw.hex()), name)
     except RpcRefused as error:
-        if error.code in protocol.NOT_READY:
-            raise SourceUnreachable(str(error)) from error
+        if error.code not in _VERDICTS:
+            raise
         return error.message
-    return "" if verdict is None else str(verdict)[:100]
+
+
+def _verdict(answer: object, name: str) -> str:
+    """BIP 22: null, or a word for what is wrong."""
+    if answer is None:
+        return ""
+    if not isinstance(answer, str) or not answer:
+        raise SourceMisbehaved(f"{name} answers a block with something else than a verdict")
+    return printable(answer[:_TEXT_LIMIT])
 
 
 def _as_source_error(error: Exception) -> SourceError:
     if isinstance(error, SourceError):
         return error
     log.error("unexpected", exc_info=error)
-    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:300])
+    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:_TEXT_LIMIT])

@@ -6,6 +6,7 @@ They are daemons on purpose: a longpoll may sleep for a minute and a half, and C
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -32,15 +33,14 @@ class Worker:
                 outcome = work()
             except Exception as error:  # noqa: BLE001  handed over whole, and judged there
                 outcome = error
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(done, outcome)
-            except RuntimeError:
-                return  # the loop is closed: nobody is left to tell
 
         self._calls.put(run)
 
-    def close(self) -> None:
-        """Let the thread end after what it is doing; does not wait."""
+    def close(self, last: Callable[[], None] = lambda: None) -> None:
+        """Let the thread end after what it has to do, and `last`; does not wait."""
+        self._calls.put(last)
         self._calls.put(None)
 
     def _run(self) -> None:
