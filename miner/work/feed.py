@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from backends.base import TOP_WORD, Capability, DeviceInfo, Hit, Misuse, Verdict, Work
 
 from .events import Found
-from .health import health_target
+from .health import report_target
 from .job import Job
 from .lease import Leases
 from .rate import HitMeter, Measured, Windows, hits_due
@@ -240,7 +240,7 @@ class DeviceFeed:
                 ntime=lease.ntime,
                 ntime_span=lease.ntime_span,
                 nbits=job.nbits,
-                target=max(job.share_target, job.network_target, health_target(self._info, self._pace_hps)),
+                target=report_target(self._info, self._pace_hps, max(job.share_target, job.network_target)),
             )
             self._works[work.id] = _Issued(work, job, lease.extranonce2)
             self._leased.setdefault(job.id, deque()).append(work.id)

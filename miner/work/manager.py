@@ -17,8 +17,9 @@ What becomes of a job (several of a source live at once):
 
 What becomes of a hit:
 
-      Found --> solves a block ----------------------------------------> Submit, whatever else is true
-            --> meets the share target --> its job lives --------------> Submit
+      Found --> meets a share target of its own --> its job lives -----> Submit
+            --> solves a block ----------------------------------------> Submit, whatever else is true, but one on
+                                                                         each parent until that one is refused
             |                          +-> its job is dead: withheld
             +-> neither: it proved the device's health                 Submit --> PENDING --> Answered, or
                                                                        UNANSWERED after ANSWER_S (blocks never)
@@ -63,6 +64,7 @@ LIVE_JOBS = 16  # of one source
 GRACE_S = 30.0  # how long the last job of a lost source is worked on
 ANSWER_S = 120.0  # how long a share waits for its answer
 PENDING_SHARES = 4096
+SOLVED_PARENTS = 64
 SENT_SHARES = 8192  # remembered, so that none is sent twice
 
 _share_ids = itertools.count(1)
@@ -112,6 +114,7 @@ class Manager:
         self._served: Job | None = None
         self._pending: OrderedDict[int, Share] = OrderedDict()
         self._sent: OrderedDict[tuple[int, bytes, int, int, int], None] = OrderedDict()
+        self._solved: OrderedDict[tuple[str, bytes], int] = OrderedDict()  # parent -> our block on it, not refused
         self._shares: Counter[str] = Counter()
         self._best: int | None = None  # the lowest hash yet
         self._began = False
@@ -281,7 +284,7 @@ class Manager:
         if not block and found.hash > job.share_target:
             return []
         stale = found.stale or job.id not in source.live
-        if stale and not block:
+        if not self._worth_sending(found, stale=stale):
             source.account = source.account.kept_back()
             return []
         key = (job.id, found.extranonce2, hit.nonce, hit.version, hit.ntime)
@@ -303,6 +306,10 @@ class Manager:
             stale=stale,
             found_at=now,
         )
+        if block:
+            self._solved[job.source, job.prev_hash] = share.id
+            if len(self._solved) > SOLVED_PARENTS:
+                self._solved.popitem(last=False)
         self._shares[found.device] += 1
         source.account = source.account.sent()
         self._pending[share.id] = share
@@ -310,11 +317,25 @@ class Manager:
             self._abandon(next((old for old in self._pending.values() if not old.block), share))
         return [Submit(share)]
 
+    def _worth_sending(self, found: Found, *, stale: bool) -> bool:
+        """Shares of living jobs always; a hit that is nothing but a block, unless its parent has one of ours.
+
+        Two blocks on one parent never both count. Where every other hash solves one (regtest), only this keeps the
+        source from drowning in them.
+        """
+        job = found.job
+        if found.hash <= job.share_target and job.share_target != job.network_target:
+            return not stale or found.hash <= job.network_target
+        return self._solved.get((job.source, job.prev_hash)) is None
+
     def _settle(self, answer: Answer, now: float) -> None:
         """Book an answer; one to a share that nobody waits for is not counted twice."""
         share = self._pending.pop(answer.share_id, None)
         if share is None:
             return
+        parent = (share.job.source, share.job.prev_hash)
+        if not answer.accepted and self._solved.get(parent) == share.id:
+            del self._solved[parent]
         source = self._sources[share.job.source]
         difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty
         source.account = source.account.answered(answer, difficulty, now - share.found_at)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Kind
-from miner.work.health import health_target
+from miner.work.health import health_target, report_target
 from miner.work.rate import hits_due
 from tests.work.making import a_device
 
@@ -31,3 +31,16 @@ def test_what_was_measured_beats_what_was_promised_and_that_beats_a_guess() -> N
 @pytest.mark.parametrize("kind", Kind)
 def test_an_unknown_device_is_not_asked_for_a_flood(kind: Kind) -> None:
     assert health_target(replace(a_device(expected_hps=None), kind=kind), None) < 1 << 236
+
+
+@given(hps=st.floats(1e3, 1e15))
+def test_what_every_other_hash_meets_is_reported_a_few_hundred_times_a_second_at_most(hps: float) -> None:
+    target = report_target(a_device(), hps, (1 << 255) - 1)
+    assert hits_due(int(hps), target) <= 1024
+    assert hits_due(int(hps), target) >= 250 or target == (1 << 255) - 1
+
+
+@given(hps=st.floats(1e3, 1e15))
+def test_a_share_target_that_can_be_kept_up_with_is_reported_whole(hps: float) -> None:
+    wanted = int((1 << 256) / hps * 100)
+    assert report_target(a_device(), hps, wanted) == max(wanted, health_target(a_device(), hps))

@@ -283,8 +283,8 @@ def test_an_answer_counts_once(desk: Desk) -> None:
 
 def test_blocks_have_sums_of_their_own(desk: Desk) -> None:
     job = desk.up(job=a_job(network_target=EASY))
-    desk.answer(desk.share(job, 1))
     desk.answer(desk.share(job, 2), Reason.OTHER)
+    desk.answer(desk.share(job, 1))
     account = desk.account()
     assert (account.accepted, account.blocks_accepted, account.blocks_rejected) == (1, 1, 1)
 
@@ -342,11 +342,41 @@ def test_the_best_hash_is_kept(desk: Desk) -> None:
 
 def test_it_ends_after_so_many_accepted_blocks() -> None:
     desk = Desk(limits=Limits(blocks=2))
+
+    def solve(height: int, reason: Reason | None = None) -> list[Effect]:
+        job = desk.up(job=a_job(network_target=EASY, prev_hash=bytes([height]) * 32))
+        return desk.answer(desk.share(job), reason)
+
+    assert solve(1) == []
+    assert solve(2, Reason.OTHER) == []
+    assert solve(3) == [Finish(ok=True, reason="2 blocks accepted")]
+    assert solve(4) == []  # said once; what was found is still handed in
+
+
+def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> None:
     job = desk.up(job=a_job(network_target=EASY))
-    assert desk.answer(desk.share(job, 1)) == []
-    assert desk.answer(desk.share(job, 2), Reason.OTHER) == []
-    assert desk.answer(desk.share(job, 3)) == [Finish(ok=True, reason="2 blocks accepted")]
-    assert desk.answer(desk.share(job, 4)) == []  # said once; what was found is still handed in
+    desk.share(job, 1)
+    assert desk(a_found(job, EASY, 2)) == []
+    desk(NewJob(update := a_job(network_target=EASY), replace=False))
+    assert desk(a_found(update, EASY, 3)) == []
+    following = desk.up(job=a_job(network_target=EASY, prev_hash=bytes(32)))
+    assert desk.share(following, 4).block
+    assert desk.account().withheld == 2
+
+
+def test_a_block_that_was_refused_makes_room_for_another_on_its_parent(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=EASY))
+    first = desk.share(job, 1)
+    assert desk(a_found(job, EASY, 2)) == []
+    desk.answer(first, Reason.OTHER)
+    assert desk.share(job, 3).block
+
+
+def test_shares_of_a_pool_are_sent_whether_or_not_they_solve_blocks(desk: Desk) -> None:
+    job = desk.up(job=a_job(share_target=EASY, network_target=EASY - 9))
+    assert [desk.share(job, nonce, EASY - 9).block for nonce in range(3)] == [True] * 3
+    harder_than_the_network = desk.up(job=a_job(share_target=EASY - 9, network_target=EASY, prev_hash=bytes(32)))
+    assert [desk.share(harder_than_the_network, nonce, EASY - 9).block for nonce in range(3)] == [True] * 3
 
 
 def test_it_ends_after_so_many_accepted_shares() -> None:
