@@ -28,12 +28,16 @@ class Spread:
         """Raises ValueError without samples."""
         if not samples:
             raise ValueError("no samples")
-        ordered = sorted(samples)
-        p95 = ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)]
-        return cls(statistics.median(ordered), ordered[0], ordered[-1], p95, len(ordered))
+        p95 = percentile(samples, 0.95)
+        return cls(statistics.median(samples), min(samples), max(samples), p95, len(samples))
 
     def as_json(self) -> dict[str, float]:
         return asdict(self)
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The smallest sample with more than this share of them below it; the largest if there is none."""
+    return sorted(samples)[min(int(share * len(samples)), len(samples) - 1)]
 
 
 def rates(work: Callable[[], int], seconds: float) -> list[float]:

@@ -32,4 +32,11 @@ class Benchmark:
         return cast(BenchmarkModule, importlib.import_module(self.module))
 
 
-BENCHMARKS = (Benchmark("cpu", "How fast does each search hash on this processor, and how soon?", "benchmarks.cpu"),)
+BENCHMARKS = (
+    Benchmark("cpu", "How fast does each search hash on this processor, and how soon?", "benchmarks.cpu"),
+    Benchmark(
+        "pipeline",
+        "What does the whole program make of it: efficiency, start, memory, new tips, leases?",
+        "benchmarks.pipeline",
+    ),
+)

@@ -1,0 +1,88 @@
+"""The bare search in a plain loop: what the whole program is measured against.
+
+A process of its own: `python -m benchmarks.bare STATE SECONDS THREADS`. Kernel, cache, cores,
+priority and length of chunks are the CPU backend's; there are no jobs, no hits, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import native
+from backends.cpu import cores
+from backends.cpu.duty import SLICE_S
+from backends.cpu.priority import Priority, give_way
+
+_WARM_UP = 1 << 20
+_HARD = 1 << 200  # no hits
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What the loop did."""
+
+    hashes: int
+    by_clock_hps: float  # of all threads
+    by_own_time_hps: float  # of one processor
+
+
+def measure(state: Path, seconds: float, threads: int) -> Bare:
+    """Run the loop in a process of its own; subprocess.CalledProcessError if that fails."""
+    command = [sys.executable, "-m", "benchmarks.bare", str(state), str(seconds), str(threads)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return Bare(**json.loads(answer.stdout))
+
+
+def _load(state: Path) -> native.Kernel:
+    cache = native.open_cache(state, native.host_features())
+    best = native.startup_order(native.candidates(), cache)[-1]
+    return native.load(best, cache)
+
+
+def _loop(kernel: native.Kernel, core: int | None, seconds: float, together: threading.Barrier) -> tuple[int, ...]:
+    """Hashes, and nanoseconds of the clock and of a processor that they took."""
+    give_way(Priority.LOW)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    params = native.prepare(kernel, bytes(76), [0x20000000], _HARD)
+    hits, cancel = np.empty((256, 2), np.uint32), np.zeros(1, np.uint32)
+    begun = time.thread_time()
+    native.scan(kernel, params, 0, _WARM_UP, hits, cancel, 0)
+    count = int(_WARM_UP * SLICE_S / (time.thread_time() - begun)) // 4096 * 4096
+    together.wait()
+    hashes, start = 0, 0
+    clock, processor = time.perf_counter_ns(), time.thread_time_ns()
+    end = clock + int(seconds * 1e9)
+    while time.perf_counter_ns() < end:
+        start = start + count if start + 2 * count <= 1 << 32 else 0
+        hashes += native.scan(kernel, params, start, count, hits, cancel, 0)[0]
+    return hashes, time.perf_counter_ns() - clock, time.thread_time_ns() - processor
+
+
+def _main(state: str, seconds: str, threads: str) -> None:
+    kernel = _load(Path(state))
+    placement = cores.placement(int(threads), cores.affinity())
+    together = threading.Barrier(int(threads))
+    with ThreadPoolExecutor(int(threads)) as pool:
+        loops = [pool.submit(_loop, kernel, core, float(seconds), together) for core in placement]
+        results = [loop.result() for loop in loops]
+    bare = Bare(
+        hashes=sum(hashes for hashes, _, _ in results),
+        by_clock_hps=sum(1e9 * hashes / clock for hashes, clock, _ in results),
+        by_own_time_hps=sum(hashes for hashes, _, _ in results) * 1e9 / sum(own for _, _, own in results),
+    )
+    print(json.dumps(asdict(bare)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,253 @@
+"""From a new tip to new work on every hash thread.
+
+A process of its own, with no benchmark's bar beside it: `python -m benchmarks.tips STATE THREADS PRIORITY SWITCHES`.
+Another process plays the network and writes when it sends, the engine is the real one, and so is the CPU device; its
+feed and its search are wrapped to note the time.
+
+    sent --pipe, wake-up--> handled --Manager, Feed--> taken by the last thread --parameters--> scanned by the last
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+import native
+from backends.base import DeviceInfo, Feed, Hit, Host, Telemetry, Verdict, Work
+from backends.base import Settings as DeviceSettings
+from backends.cpu import CpuBackend, cores
+from backends.cpu.device import CpuDevice
+from backends.cpu.forge import Forge, NativeSearch, Words
+from backends.cpu.options import CpuOptions
+from backends.cpu.priority import Priority
+from miner.engine import Engine
+from miner.sources.base import Post
+from miner.sources.synthetic import SyntheticChain, SyntheticOptions
+from miner.work.events import SourceUp
+from miner.work.manager import Limits, Manager
+from miner.work.share import Share
+
+FIGURES = ("wire_to_work_s", "handled_to_work_s", "handled_to_scan_s")
+
+_SENDER = """
+import random, sys, time
+for line in sys.stdin:
+    time.sleep(random.uniform(0.005, 0.025))
+    print(time.perf_counter_ns(), flush=True)
+"""
+_RATE_HPS = 1e7  # for the targets: no share is found often
+_PATIENCE_S = 60.0
+_NAME = "tips"
+
+
+def measure(state: Path, threads: int, priority: Priority, switches: int) -> dict[str, list[float]]:
+    """Seconds for each switch, by FIGURES; subprocess.CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "benchmarks.tips", str(state), str(threads), priority, str(switches)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return {str(name): list(values) for name, values in json.loads(answer.stdout).items()}
+
+
+class Stopwatch:
+    """When each thread took work on the tip, and when it scanned it first; `all_scan` is called by the last."""
+
+    def __init__(self, threads: int, all_scan: Callable[[], None]) -> None:
+        self._threads = threads
+        self._all_scan = all_scan
+        self._tip = b""
+        self.taken: dict[int, int] = {}  # thread: nanoseconds
+        self.scanned: dict[int, int] = {}
+
+    def expect(self, tip: bytes) -> None:
+        """The next tip; every thread scans on the one before, so none looks at this."""
+        self.taken.clear()
+        self.scanned.clear()
+        self._tip = tip
+
+    def took(self, work: Work | None) -> None:
+        if work is not None and work.prev_hash == self._tip:
+            self.taken.setdefault(threading.get_ident(), time.perf_counter_ns())
+
+    def scans(self) -> None:
+        thread = threading.get_ident()
+        if thread not in self.taken or thread in self.scanned:
+            return
+        self.scanned[thread] = time.perf_counter_ns()
+        if len(self.scanned) == self._threads:
+            self._all_scan()
+
+
+class TimedFeed:
+    """A feed that notes when work is taken; the wrapped one's in everything else."""
+
+    def __init__(self, feed: Feed, stopwatch: Stopwatch) -> None:
+        self._feed = feed
+        self._stopwatch = stopwatch
+
+    @property
+    def epoch(self) -> int:
+        return self._feed.epoch
+
+    @property
+    def cancel(self) -> NDArray[np.uint32]:
+        return self._feed.cancel
+
+    def take(self, timeout: float) -> Work | None:
+        work = self._feed.take(timeout)
+        self._stopwatch.took(work)
+        return work
+
+    def fresh(self, work: Work) -> bool:
+        return self._feed.fresh(work)
+
+    def wait(self, epoch: int, timeout: float) -> bool:
+        return self._feed.wait(epoch, timeout)
+
+    def interrupt(self) -> None:
+        self._feed.interrupt()
+
+    def found(self, hit: Hit, ticket: int = 0) -> Verdict:
+        return self._feed.found(hit, ticket)
+
+    def worked(self, work: Work, hashes: int) -> None:
+        self._feed.worked(work, hashes)
+
+
+class TimedSearch:
+    """A search that notes when it is used."""
+
+    def __init__(self, search: NativeSearch, stopwatch: Stopwatch) -> None:
+        self._search = search
+        self._stopwatch = stopwatch
+        self.name = search.name
+
+    def prepare(self, header76: bytes, version: int, target: int) -> Words:
+        return self._search.prepare(header76, version, target)
+
+    def scan(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
+    ) -> tuple[int, int]:
+        self._stopwatch.scans()
+        return self._search.scan(params, start, count, hits, cancel, epoch)
+
+
+class TimedDevice:
+    """The CPU with a timed feed."""
+
+    def __init__(self, device: CpuDevice, stopwatch: Stopwatch) -> None:
+        self._device = device
+        self._stopwatch = stopwatch
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self._device.info
+
+    def start(self, feed: Feed) -> None:
+        self._device.start(TimedFeed(feed, self._stopwatch))
+
+    def stop(self, timeout: float) -> None:
+        self._device.stop(timeout)
+
+    def apply(self, settings: DeviceSettings) -> DeviceSettings:
+        return self._device.apply(settings)
+
+    def telemetry(self) -> Telemetry:
+        return self._device.telemetry()
+
+
+class TipSource:
+    """A source that has nothing but new tips: each comes when every thread scans on the one before."""
+
+    name = _NAME
+
+    def __init__(self, threads: int, switches: int, done: Callable[[], None]) -> None:
+        self.times: dict[str, list[float]] = {name: [] for name in FIGURES}
+        self.stopwatch = Stopwatch(threads, self._all_scan)
+        self._switches = switches
+        self._done = done
+        self._chain = SyntheticChain(_NAME, SyntheticOptions(replace_ratio=1.0))
+        self._settled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, post: Post) -> None:
+        self._loop = asyncio.get_running_loop()
+        post(SourceUp(self.name))
+        await self._switch(post, time.perf_counter_ns())  # the device starts: not counted
+        self.times = {name: [] for name in FIGURES}
+        pipe = asyncio.subprocess.PIPE
+        sender = await asyncio.create_subprocess_exec(sys.executable, "-c", _SENDER, stdin=pipe, stdout=pipe)
+        assert sender.stdin is not None and sender.stdout is not None
+        for _ in range(self._switches):
+            sender.stdin.write(b"go\n")
+            await self._switch(post, int(await sender.stdout.readline()))
+        sender.stdin.close()
+        await sender.wait()
+        self._done()
+
+    def submit(self, share: Share) -> None:
+        """What is found is nobody's."""
+
+    async def drain(self, timeout: float) -> None:
+        """Nothing is under way."""
+
+    async def check(self) -> list[str]:
+        return []
+
+    async def _switch(self, post: Post, sent_ns: int) -> None:
+        tip = self._chain.next_job(time.monotonic(), _RATE_HPS)
+        self._settled.clear()
+        self.stopwatch.expect(tip.job.prev_hash)
+        handled = time.perf_counter_ns()
+        post(tip)
+        async with asyncio.timeout(_PATIENCE_S):
+            await self._settled.wait()
+        taken, scanned = max(self.stopwatch.taken.values()), max(self.stopwatch.scanned.values())
+        ends = (taken - sent_ns, taken - handled, scanned - handled)
+        for name, nanoseconds in zip(FIGURES, ends, strict=True):
+            self.times[name].append(nanoseconds / 1e9)
+
+    def _all_scan(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._settled.set)
+
+
+def _device(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
+    (info,) = CpuBackend(CpuOptions(threads=threads), Host(state)).probe()
+    cache = native.open_cache(state, native.host_features())
+    forge = Forge(
+        [native.startup_order(native.candidates(), cache)[-1]],
+        order=lambda left: left,
+        load=lambda candidate: TimedSearch(NativeSearch(native.load(candidate, cache)), stopwatch),
+    )
+    device = CpuDevice(info, forge, cores.placement(threads, cores.affinity()), priority=priority)
+    return TimedDevice(device, stopwatch)
+
+
+async def _run(state: Path, threads: int, priority: Priority, switches: int) -> dict[str, list[float]]:
+    source = TipSource(threads, switches, lambda: engine.stop())  # noqa: PLW0108 # there is no engine yet
+    engine = Engine(Manager([source.name], Limits()), [source], worthless=True)
+    device = _device(state, threads, priority, source.stopwatch)
+    engine.add_device(device.info, lambda: device)
+    finish = await engine.run()
+    if not finish.ok:
+        raise RuntimeError(finish.reason)
+    return source.times
+
+
+def _main(state: str, threads: str, priority: str, switches: str) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    print(json.dumps(asyncio.run(_run(Path(state), int(threads), Priority(priority), int(switches)))))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

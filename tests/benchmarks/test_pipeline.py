@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from backends.base import Work
+from benchmarks import program, tips
+from benchmarks.measure import percentile
+from benchmarks.pipeline import Figure
+
+ROOT = Path(__file__).parents[2]
+
+
+def work_on(tip: bytes) -> Work:
+    return Work(
+        id=1,
+        epoch=0,
+        prev_hash=tip,
+        merkle_root=bytes(32),
+        version=0x20000000,
+        version_mask=0,
+        ntime=1,
+        ntime_span=0,
+        nbits=0x207FFFFF,
+        target=1,
+    )
+
+
+def test_a_figure_is_held_against_its_target_in_the_right_direction() -> None:
+    assert Figure("", "s", [1.0, 2.0, 9.0], 2.0).met is True
+    assert Figure("", "s", [1.0, 2.0, 9.0], 2.0, "max").met is False
+    assert Figure("", "ratio", [0.9, 0.995], 0.99, at_least=True).met is False
+    assert Figure("", "ratio", [0.99, 0.995], 0.99, at_least=True).met is True
+    assert Figure("", "s", [1.0]).met is None
+
+
+def test_the_99th_percentile_leaves_out_one_in_a_hundred() -> None:
+    assert percentile([float(x) for x in range(200, 0, -1)], 0.99) == 199.0
+    assert Figure("", "ms", [1.0] * 197 + [7.0] * 3, 4.0, "p99").met is False
+    assert Figure("", "ms", [1.0] * 199 + [7.0], 4.0, "p99").met is True
+
+
+def test_a_program_without_its_terminal_is_told_from_one_with() -> None:
+    with program._output(live=True) as terminal:
+        assert os.isatty(terminal)
+        os.write(terminal, b"x" * (1 << 16))  # more than a terminal holds: somebody reads
+    with program._output(live=False) as nowhere:
+        assert nowhere == subprocess.DEVNULL
+
+
+def test_time_neither_run_nor_ready_is_time_that_a_thread_waited() -> None:
+    before = program._Look(10.0, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 0.0})
+    after = program._Look(12.0, {1: 2.5, 2: 3.0}, {1: 0.3, 2: 0.0})
+    assert after.waited_since(before) == pytest.approx(0.05)
+    with pytest.raises(program.ProgramError, match="too shortly"):
+        after.waited_since(after)
+
+
+def test_waiting_counts_as_the_programs_own_time() -> None:
+    assert program.Mined(100, 10.0, 20.0, 0.0, 2).by_own_time_hps == 5.0
+    assert program.Mined(100, 10.0, 15.0, 0.25, 2).by_own_time_hps == 5.0
+
+
+def test_a_miner_that_does_not_mine_is_reported_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(program.ProgramError, match="threads"):
+        program.mine(tmp_path, 1.0, 1_000_000, live=False)
+
+
+def test_a_switch_is_over_when_the_last_thread_scans_on_the_new_tip() -> None:
+    over: list[bool] = []
+    watch = tips.Stopwatch(2, lambda: over.append(True))
+    watch.expect(b"\1" * 32)
+    watch.took(work_on(b"\0" * 32))
+    watch.took(None)
+    watch.scans()
+    assert (watch.taken, watch.scanned) == ({}, {})
+
+    def thread() -> None:
+        watch.took(work_on(b"\1" * 32))
+        watch.scans()
+        watch.scans()
+
+    thread()
+    assert (len(watch.taken), len(watch.scanned), over) == (1, 1, [])
+    other = threading.Thread(target=thread)
+    other.start()
+    other.join()
+    assert (len(watch.scanned), over) == (2, [True])
+    assert all(watch.taken[x] <= watch.scanned[x] for x in watch.taken)
+    watch.expect(b"\2" * 32)
+    assert (watch.taken, watch.scanned) == ({}, {})
+
+
+def test_the_pipeline_benchmark_answers_every_question(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    command = [sys.executable, "-W", "error", "-m", "benchmarks", "pipeline", "--live", "--json", str(result)]
+    command += ["--pairs=1", "--seconds=2", "--starts=1", "--switches=3", "--threads=1"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    figures = {x["name"]: x for x in json.loads(result.read_text())["figures"]}
+    assert all(0 <= x["min"] <= x["median"] <= x["max"] for x in figures.values())
+    assert {name for name, x in figures.items() if x["target"] is not None} == {
+        "whole/bare, live screen, by the clock",
+        "whole/bare, live screen, by its own time",
+        "first hash, kernel cached",
+        "first hash, empty cache",
+        "resident, kernel cached",
+        "resident, after compiling",
+        "tip, wire to work, low",
+        "tip, handled to work, low",
+        "a lease, 12 branches",
+    }
+    assert figures["whole/bare, live screen, by its own time"]["median"] == pytest.approx(1, abs=0.5)
+    assert figures["first hash, kernel cached"]["median"] < figures["first hash, empty cache"]["median"]
+    assert 50 < figures["resident, kernel cached"]["median"] < 1000
+    for priority in ("low", "idle", "normal"):
+        stages = [figures[f"tip, handled to {stage}, {priority}"]["median"] for stage in ("work", "scan")]
+        assert 0 < stages[0] < stages[1]
+        assert figures[f"tip, wire to work, {priority}"]["samples"] == 3
+
+
+def test_a_part_that_does_not_exist_is_wrong_usage() -> None:
+    command = [sys.executable, "-m", "benchmarks", "pipeline", "--parts", "flux"]
+    assert subprocess.run(command, capture_output=True, check=False, cwd=ROOT).returncode == 2
