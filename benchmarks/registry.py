@@ -39,4 +39,5 @@ BENCHMARKS = (
         "What does the whole program make of it: efficiency, start, memory, new tips, leases?",
         "benchmarks.pipeline",
     ),
+    Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
 )

@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 
 from miner.chain.network import Network
 from miner.chain.subsidy import subsidy
-from miner.sources.consensus import Judge
+from miner.sources.consensus import Judge, JudgeMisused
 from tests.sources.forge import block_on
 
 T = TypeVar("T")
@@ -92,6 +92,7 @@ class Call:
         self.respond(status, json.dumps(value).encode())
 
     def respond(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        self.node._open[self.connection] = False  # whoever has the answer finds the connection idle
         self.connection.sendall(self.head(status, len(body), content_type) + body)
 
     def head(self, status: int, size: int, content_type: str = "application/json") -> bytes:
@@ -323,7 +324,7 @@ class VirtualNode:
         """Blocks of somebody else."""
         for _ in range(count):
             block = self._in_engine(lambda: block_on(self._judge.tip, tag=b"else"))
-            assert self._take(block) is None
+            assert self._add(block) is None
 
     def fill(self, count: int) -> None:
         """Put transactions into the mempool; the chain grows by a hundred blocks that make their coins mature."""
@@ -428,8 +429,12 @@ class VirtualNode:
         return None if block[36:68] == root else "bad-txnmrklroot"
 
     def _take(self, block: bytes) -> str | None:
-        verdict: str | None = self._in_engine(lambda: self._judge.submit(block)).reason
+        verdict = self._add(block)
         self.received.append((block, verdict))
+        return verdict
+
+    def _add(self, block: bytes) -> str | None:
+        verdict: str | None = self._in_engine(lambda: self._judge.submit(block)).reason
         if verdict is None:
             self.blocks.append(block)
             self.mempool = [entry for entry in self.mempool if entry.raw not in block]
@@ -450,7 +455,7 @@ class VirtualNode:
     def _in_engine(self, work: Callable[[], T]) -> T:
         try:
             return self._engine.submit(work).result()
-        except RuntimeError:  # shut down
+        except (RuntimeError, JudgeMisused):  # the test is over
             raise Hangup from None
 
     # ---- the wire
