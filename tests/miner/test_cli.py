@@ -6,92 +6,35 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from miner.cli import main
+from tests.running import Home, Miner, home, summary_of
 
-PATIENCE_S = 90.0
 QUICK = ("--block-interval", "0.2", "--threads", "1")
-
-
-class Miner:
-    """One running `miner`, its output read as it comes."""
-
-    def __init__(self, arguments: tuple[str, ...], folder: Path, environ: dict[str, str]) -> None:
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "miner.cli", *arguments],
-                cwd=folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def until(self, text: str, times: int = 1) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while self.output().count(text) < times:
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output()}"
-            time.sleep(0.02)
-
-    def ended(self) -> int:
-        return self.process.wait(PATIENCE_S)
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
 
 
 Start = Callable[..., Miner]
 
 
-@pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled kernels, shared by all tests of a worker: each test has a state folder of its own beside them."""
-    return tmp_path_factory.mktemp("kernels")
+@pytest.fixture
+def operator(tmp_path: Path, kernels: Path) -> Iterator[Home]:
+    with home(tmp_path, kernels) as opened:
+        yield opened
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINER_")}
-    return {**inherited, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1"}
+def environ(operator: Home) -> dict[str, str]:
+    return operator.environ
 
 
 @pytest.fixture
-def start(tmp_path: Path, environ: dict[str, str], kernels: Path) -> Iterator[Start]:
-    state = tmp_path / "state" / "angara"
-    state.mkdir(parents=True, mode=0o700)
-    (state / "kernels").symlink_to(kernels)
-    started: list[Miner] = []
-
-    def begin(*arguments: str, **more: str) -> Miner:
-        folder = tmp_path / f"run{len(started)}"
-        folder.mkdir(exist_ok=True)
-        started.append(Miner(arguments, folder, environ | more))
-        return started[-1]
-
-    yield begin
-    for miner in started:
-        if miner.process.poll() is None:
-            miner.process.kill()
-            miner.process.wait()
-
-
-def summary_of(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def start(operator: Home) -> Start:
+    return operator.start
 
 
 def test_it_mines_accepted_blocks_and_says_what_it_did(start: Start, tmp_path: Path) -> None:
@@ -173,7 +116,7 @@ def test_prometheus_can_scrape_it_while_it_mines(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     miner = start(*QUICK, "--metrics", f"127.0.0.1:{port}")
-    miner.until("status")
+    miner.until("state=mining")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     hashes = [line for line in text.splitlines() if line.startswith('miner_hashes_total{device="cpu:0"}')]
