@@ -2,7 +2,8 @@
 
 Two rates come out of a run. The one by the clock is what the operator gets, neighbours included. The one by the
 program's own time counts processor seconds, whoever else wanted them, and adds what its hash threads waited for each
-other and for the rest of the program; on a quiet machine both say the same.
+other and for the rest of the program; on a quiet machine both say the same. On a busy one the waits grow as well: who
+is preempted while it holds the GIL keeps the others waiting. Neither rate is to be trusted then.
 """
 
 from __future__ import annotations
