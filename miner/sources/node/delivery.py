@@ -4,9 +4,10 @@
                                                          -> the first "yes" answers the share
                                                          -> the last answer settles the journal
 
-"duplicate" is a yes: the block is known. Transport failures are never an answer. A node that stays away does not hold
-a block for ever, once some node took it or the first node, whose template it is, has judged it. Decided without a clock
-or a socket.
+"duplicate" is a yes: the block is known. Transport failures are never an answer, and for ten minutes neither is a
+missing parent: the node is behind, or was killed before its last blocks were on its disk. A node that stays away does
+not hold a block for ever, once some node took it or the first node, whose template it is, has judged it. Decided
+without a clock or a socket.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from miner.work.share import Answer, Reason
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
 ENOUGH_S = 600.0  # a block that is decided is not carried to unreachable others for longer
 _YES = frozenset({"", "duplicate"})
+_PARENT_MISSING = "prev-blk-not-found"
 _LOST_RACE = frozenset(
-    {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", "prev-blk-not-found", "bad-prevblk"}
+    {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", _PARENT_MISSING, "bad-prevblk"}
 )
 
 
@@ -114,7 +116,7 @@ class Delivery:
                 self._parcels[block.hash] = _Parcel(block, share_id, now, dict.fromkeys(self.nodes, float("inf")))
                 return [Send(block, node) for node in self.nodes]
             case Replied(block_hash, node, verdict):
-                return self._replied(block_hash, node, verdict)
+                return self._replied(block_hash, node, verdict, now)
             case Unreached(block_hash, node, _):
                 return self._unreached(block_hash, node, now)
             case Tick():
@@ -122,12 +124,14 @@ class Delivery:
             case _:
                 assert_never(event)
 
-    def _replied(self, block_hash: str, node: str, verdict: str) -> list[Effect]:
+    def _replied(self, block_hash: str, node: str, verdict: str, now: float) -> list[Effect]:
         parcel = self._parcels.get(block_hash)
         if parcel is None or node not in parcel.waiting:
             return []
-        del parcel.waiting[node]
         verdict = verdict.removeprefix("rejected: ")  # bcoin
+        if verdict == _PARENT_MISSING and now - parcel.since < ENOUGH_S:
+            return self._unreached(block_hash, node, now)
+        del parcel.waiting[node]
         first_yes = verdict in _YES and not parcel.accepted
         parcel.answers[node] = verdict
         effects: list[Effect] = []

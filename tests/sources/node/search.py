@@ -16,19 +16,21 @@ _ids = itertools.count(1)
 def share_of(job: Job, extranonce: bytes | None = None, *, version: int | None = None, meets: bool = True) -> Share:
     """The first share from an extranonce, random unless it is given."""
     extranonce = secrets.token_bytes(8) if extranonce is None else extranonce
+    nonces = (share_of_nonce(job, extranonce, nonce, version) for nonce in itertools.count())
+    return next(share for share in nonces if (share.hash <= job.share_target) == meets)
+
+
+def share_of_nonce(job: Job, extranonce: bytes, nonce: int, version: int | None = None) -> Share:
+    """What a device would hand in for this header."""
     version = job.version if version is None else version
     assert isinstance(job.body, CoinbaseParts)
-    prefix = struct.pack("<I", version) + job.prev_hash + job.body.merkle_root(extranonce)
-    prefix += struct.pack("<II", job.ntime, job.nbits)
-    for nonce in itertools.count():
-        digest = hashlib.sha256(hashlib.sha256(prefix + struct.pack("<I", nonce)).digest()).digest()
-        value = int.from_bytes(digest, "little")
-        if (value <= job.share_target) == meets:
-            break
+    header = struct.pack("<I", version) + job.prev_hash + job.body.merkle_root(extranonce)
+    header += struct.pack("<III", job.ntime, job.nbits, nonce)
+    value = int.from_bytes(hashlib.sha256(hashlib.sha256(header).digest()).digest(), "little")
     return Share(
         id=next(_ids),
         job=job,
-        device="hashlib",
+        device="search",
         extranonce2=extranonce,
         nonce=nonce,
         version=version,

@@ -75,7 +75,6 @@ def test_the_prefix_of_bcoin_is_not_part_of_the_verdict() -> None:
     [
         ("inconclusive", Reason.STALE),
         ("duplicate-inconclusive", Reason.STALE),
-        ("prev-blk-not-found", Reason.STALE),
         ("bad-prevblk", Reason.STALE),
         ("high-hash", Reason.LOW_DIFFICULTY),
         ("time-too-new", Reason.BAD_TIME),
@@ -90,6 +89,25 @@ def test_a_refused_block_answers_with_the_reason_and_the_nodes_word(verdict: str
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     assert delivery.handle(replied(verdict), 0.1) == [Settle(BLOCK), no(reason, verdict)]
     assert reason_of(verdict) is reason
+
+
+def test_a_missing_parent_may_still_come() -> None:
+    delivery = one()
+    delivery.handle(Deliver(BLOCK, 7), 0.0)
+    assert delivery.handle(replied("prev-blk-not-found"), 1.0) == []
+    assert delivery.handle(Tick(), 1.0 + FIRST_WAIT_S) == [Send(BLOCK, "node")]
+    assert delivery.handle(replied(""), 2.0) == [YES, Settle(BLOCK)]
+
+
+def test_a_parent_that_never_comes_is_given_up() -> None:
+    delivery = one()
+    delivery.handle(Deliver(BLOCK, 7), 0.0)
+    delivery.handle(replied("prev-blk-not-found"), ENOUGH_S - 1)
+    assert delivery.handle(Tick(), ENOUGH_S) == [Send(BLOCK, "node")]
+    assert delivery.handle(replied("prev-blk-not-found"), ENOUGH_S) == [
+        Settle(BLOCK),
+        no(Reason.STALE, "prev-blk-not-found"),
+    ]
 
 
 def test_a_block_of_an_earlier_run_answers_no_share() -> None:
@@ -147,7 +165,7 @@ def test_when_all_say_no_the_first_nodes_word_counts() -> None:
     delivery = two()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     delivery.handle(replied("high-hash"), 0.1)
-    assert delivery.handle(replied("prev-blk-not-found", "far"), 0.2) == [
+    assert delivery.handle(replied("inconclusive", "far"), 0.2) == [
         Settle(BLOCK),
         no(Reason.LOW_DIFFICULTY, "high-hash"),
     ]
@@ -188,7 +206,7 @@ def test_a_further_node_that_stays_away_does_not_hold_a_refused_block_for_ever()
 def test_a_no_of_a_further_node_is_not_the_end_while_the_first_is_away() -> None:
     delivery = two()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
-    delivery.handle(replied("prev-blk-not-found", "far"), 0.1)
+    delivery.handle(replied("bad-prevblk", "far"), 0.1)
     delivery.handle(unreached("node"), 0.1)
     assert give_it_time(delivery, 10 * ENOUGH_S) == []
     assert delivery.unanswered == 1
