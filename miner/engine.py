@@ -80,6 +80,7 @@ class Engine:
         self._result = Finish(ok=True, reason="stopped")
         self._began = False
         self._began_wall: float | None = None
+        self._mined_s: float | None = None  # once the devices are off
         self._latest = self._take_snapshot()
 
     # ---- what surrounds it
@@ -153,7 +154,6 @@ class Engine:
         try:
             await self._tick_until_done()
             await self._come_to_rest()
-            self._look_for_the_beginning()
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -192,6 +192,8 @@ class Engine:
         for keeper, is_off in zip(self._keepers.values(), await asyncio.gather(*waits), strict=True):
             if not is_off:
                 log.error("device_not_off", device=keeper.info.id, seconds=OFF_S)
+        self._look_for_the_beginning()
+        self._mined_s = self._manager.mining_s(self._clock())
         self._handle(Tick())
         await asyncio.gather(*(source.drain(DRAIN_S) for source in self._sources.values()))
 
@@ -268,7 +270,7 @@ class Engine:
         served = self._manager.served
         return Snapshot(
             now=now,
-            mining_s=self._manager.mining_s(now),
+            mining_s=self._manager.mining_s(now) if self._mined_s is None else self._mined_s,
             started_at=self._began_wall,
             devices=devices,
             sources=tuple(_source_view(standing, now) for standing in self._manager.standings),

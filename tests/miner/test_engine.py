@@ -262,3 +262,14 @@ def test_hits_are_sent_to_the_source_their_job_came_from() -> None:
 
     asyncio.run(main())
     assert {share.job.source for share in scripted.submitted} == {"scripted"}
+
+
+def test_waiting_for_the_last_answers_is_no_mining_time() -> None:
+    class Slow(SyntheticSource):
+        async def drain(self, timeout: float) -> None:
+            await asyncio.sleep(0.5)
+            await super().drain(timeout)
+
+    engine = engine_for([Slow("slow", EASY, rate=lambda: 20_000.0)], [SyntheticDevice()], Limits(seconds=0.2))
+    assert run(engine).ok
+    assert 0.2 <= engine.latest.mining_s < 0.7
