@@ -257,6 +257,8 @@ class Manager:
         return [Serve(job, replace=old is None or job is None or not self._worth_finishing(old))]
 
     def _choice(self, now: float) -> Job | None:
+        if self._blocks_under_way():
+            return None
         candidates = [
             Candidate(name, ready=source.up and source.newest is not None) for name, source in self._sources.items()
         ]
@@ -326,7 +328,7 @@ class Manager:
         job = found.job
         if found.hash <= job.share_target and job.share_target != job.network_target:
             return not stale or found.hash <= job.network_target
-        return self._solved.get((job.source, job.prev_hash)) is None
+        return self._solved.get((job.source, job.prev_hash)) is None and not self._blocks_under_way()
 
     def _settle(self, answer: Answer, now: float) -> None:
         """Book an answer; one to a share that nobody waits for is not counted twice."""
@@ -365,12 +367,21 @@ class Manager:
         self._finished = finish is not None
         return [finish] if finish else []
 
+    def _blocks_under_way(self) -> bool:
+        """Whether those that are not answered yet may be the last that are wanted: so many and no more."""
+        if self._limits.blocks is None:
+            return False
+        unanswered = sum(1 for share in self._pending.values() if share.block)
+        return self._blocks + unanswered >= self._limits.blocks
+
+    @property
+    def _blocks(self) -> int:
+        return sum(account.blocks_accepted for account in self._accounts)
+
     def _limit_reached(self) -> Finish | None:
         limits, accounts = self._limits, self._accounts
-        if limits.blocks is not None:
-            blocks = sum(account.blocks_accepted for account in accounts)
-            if blocks >= limits.blocks:
-                return Finish(ok=True, reason=f"{blocks} blocks accepted")
+        if limits.blocks is not None and self._blocks >= limits.blocks:
+            return Finish(ok=True, reason=f"{self._blocks} blocks accepted")
         if limits.shares is not None:
             shares = sum(account.accepted for account in accounts)
             if shares >= limits.shares:

@@ -47,9 +47,8 @@ class Desk:
         return job
 
     def share(self, job: Job, nonce: int = 0, hash_: int = EASY) -> Share:
-        (effect,) = self(a_found(job, hash_, nonce))
-        assert isinstance(effect, Submit)
-        return effect.share
+        (submit,) = [effect for effect in self(a_found(job, hash_, nonce)) if isinstance(effect, Submit)]
+        return submit.share
 
     def answer(self, share: Share, reason: Reason | None = None, now: float | None = None) -> list[Effect]:
         answer = Answer(share.id, accepted=reason is None, block=share.block, reason=reason)
@@ -345,12 +344,24 @@ def test_it_ends_after_so_many_accepted_blocks() -> None:
 
     def solve(height: int, reason: Reason | None = None) -> list[Effect]:
         job = desk.up(job=a_job(network_target=EASY, prev_hash=bytes([height]) * 32))
-        return desk.answer(desk.share(job), reason)
+        return [effect for effect in desk.answer(desk.share(job), reason) if isinstance(effect, Finish)]
 
     assert solve(1) == []
     assert solve(2, Reason.OTHER) == []
     assert solve(3) == [Finish(ok=True, reason="2 blocks accepted")]
-    assert solve(4) == []  # said once; what was found is still handed in
+
+
+def test_no_more_blocks_are_searched_than_are_wanted() -> None:
+    desk = Desk(limits=Limits(blocks=1))
+    job = desk.up(job=a_job(network_target=EASY))
+    found = desk(a_found(job, EASY, 1))
+    assert [type(effect) for effect in found] == [Serve, Submit]
+    assert found[0] == Serve(None, replace=True)
+    other = a_job(network_target=EASY, prev_hash=bytes(32))
+    assert desk(NewJob(other, replace=True)) == [Retire((job.id,))]
+    assert desk(a_found(other, EASY, 2)) == []
+    assert isinstance(found[1], Submit)
+    assert desk.answer(found[1].share, Reason.OTHER) == [Serve(other, replace=True)]
 
 
 def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> None:
