@@ -1,0 +1,185 @@
+"""From an announcement to a job: the words turned, the coinbase read, difficulty and mask of the moment attached.
+
+What one notify becomes:
+
+    the same id and content, nothing else changed     nothing: pools repeat themselves
+    clean, another previous block, a new extranonce1,  replaces all that came before
+    or another content under a known id
+    anything else                                      an update: older work stays good
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from miner.chain.coinbase import parse_coinbase
+from miner.chain.errors import ChainError
+from miner.chain.hashes import ZERO_HASH
+from miner.chain.target import Target
+from miner.chain.transaction import Transaction
+from miner.sources.stratum.errors import BadJob
+from miner.sources.stratum.messages import MAX_COINBASE, Notify
+from miner.work.job import CoinbaseParts, Job
+
+NTIME_AHEAD_S = 600  # how far a job's time may be rolled; pools take up to an hour or two
+KNOWN_IDS = 64
+CLOCK_OFF_S = 7200  # a job whose time is further from ours than this is worth a word
+
+_SCRIPT_START = 4 + 1 + 32 + 4 + 1  # version, count, outpoint, length of the script (one byte up to 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What was in force when a job was announced."""
+
+    extranonce1: bytes
+    extranonce2_size: int
+    difficulty: float
+    mask: int  # granted; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A job's payload: the raw message and what it meant then. The second computation starts here."""
+
+    notify: Notify
+    under: Circumstances
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A job, whether it replaces everything older, and the coinbase it pays with."""
+
+    job: Job
+    replace: bool
+    coinbase: Transaction
+
+
+class JobMaker:
+    """Makes the jobs of one connection; remembers which ids it saw."""
+
+    def __init__(self, source: str, session: int) -> None:
+        self._source = source
+        self._session = session
+        self._known: OrderedDict[str, Announced] = OrderedDict()
+        self._last: Announced | None = None
+
+    def make(self, notify: Notify, under: Circumstances, now: float, *, easing: int = 1) -> Made | None:
+        """The job of this message; None for a repetition. Raises BadJob.
+
+        `easing`: how many times harder than the pool asks shares must be to be handed in (a cap on their rate).
+        """
+        announced = Announced(notify, under)
+        key = str(notify.job_id)
+        known = self._known.get(key)
+        if known is not None and _same(known, announced) and self._last is known:
+            return None
+        coinbase = read_coinbase(notify, under)
+        job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
+        last = self._last
+        fresh = last is None or (
+            last.under.extranonce1 != under.extranonce1 or last.under.extranonce2_size != under.extranonce2_size
+        )
+        moved = last is not None and last.notify.prev_hash_hex.lower() != notify.prev_hash_hex.lower()
+        other = known is not None and not _same_content(known.notify, notify)
+        self._known[key] = self._last = announced
+        self._known.move_to_end(key)
+        if len(self._known) > KNOWN_IDS:
+            self._known.popitem(last=False)
+        return Made(job, notify.clean or fresh or moved or other, coinbase)
+
+    def again(self, mask: int, now: float, *, easing: int = 1) -> Made | None:
+        """The newest job once more under another mask or another local target; None before the first."""
+        last = self._last
+        if last is None:
+            return None
+        announced = Announced(last.notify, replace(last.under, mask=mask))
+        self._known[str(last.notify.job_id)] = self._last = announced
+        coinbase = read_coinbase(last.notify, last.under)
+        job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
+        return Made(job, bool(last.under.mask & ~mask & ~job.version), coinbase)
+
+    @property
+    def newest(self) -> Announced | None:
+        """The last announcement that made a job."""
+        return self._last
+
+
+def read_coinbase(notify: Notify, under: Circumstances) -> Transaction:
+    """The coinbase with an extranonce2 of zeros; raises BadJob unless it is one, with the extranonces in its script."""
+    prefix = bytes.fromhex(notify.coinbase1_hex) + under.extranonce1
+    suffix = bytes.fromhex(notify.coinbase2_hex)
+    size = len(prefix) + under.extranonce2_size + len(suffix)
+    if size > MAX_COINBASE:
+        raise BadJob(f"a coinbase of {size} bytes")
+    try:
+        coinbase = parse_coinbase(prefix + bytes(under.extranonce2_size) + suffix)
+    except ChainError as error:
+        raise BadJob(str(error)) from error
+    if coinbase.has_witness:  # its hash would not be the txid, which the merkle tree is made of
+        raise BadJob("its coinbase has a witness")
+    script_end = _SCRIPT_START + len(coinbase.inputs[0].script_sig)
+    if not _SCRIPT_START <= len(prefix) - len(under.extranonce1) <= len(prefix) <= script_end - under.extranonce2_size:
+        raise BadJob("its extranonces lie outside the coinbase's script")
+    return coinbase
+
+
+def height_of(coinbase: Transaction) -> int | None:
+    """The height that a coinbase's script begins with (BIP 34); None where there is none."""
+    script = coinbase.inputs[0].script_sig
+    if 0x51 <= script[0] <= 0x60:
+        return script[0] - 0x50
+    size = script[0]
+    if not 1 <= size <= 4 or len(script) <= size:
+        return None
+    height = int.from_bytes(script[1 : 1 + size], "little", signed=True)
+    return height if height >= 0 else None
+
+
+def pays(coinbase: Transaction, script: bytes) -> bool:
+    """Whether any output of the coinbase, with a value, belongs to this script."""
+    return any(output.script == script and output.value for output in coinbase.outputs)
+
+
+def _job(announced: Announced, coinbase: Transaction, now: float, *, source: str, session: int, easing: int) -> Job:
+    notify, under = announced.notify, announced.under
+    prev_hash = notify.prev_hash
+    if prev_hash == ZERO_HASH:
+        raise BadJob("it builds on no block")
+    nbits, ntime, version = (int(field, 16) for field in (notify.nbits_hex, notify.ntime_hex, notify.version_hex))
+    try:
+        network_target = Target.from_nbits(nbits).value
+        share_target = Target.from_difficulty(under.difficulty).value
+    except ChainError as error:
+        raise BadJob(str(error)) from error
+    return Job(
+        source=source,
+        session=session,
+        key=str(notify.job_id),
+        prev_hash=prev_hash,
+        version=version,
+        version_mask=under.mask & ~version,
+        nbits=nbits,
+        ntime=ntime,
+        ntime_limit=min(ntime + NTIME_AHEAD_S, 0xFFFFFFFF),
+        share_target=max(share_target // easing, 1),
+        network_target=network_target,
+        arrived=now,
+        body=CoinbaseParts(
+            prefix=bytes.fromhex(notify.coinbase1_hex) + under.extranonce1,
+            suffix=bytes.fromhex(notify.coinbase2_hex),
+            extranonce2_size=under.extranonce2_size,
+            branch=tuple(bytes.fromhex(sibling) for sibling in notify.branch_hex),
+        ),
+        height=height_of(coinbase),
+        payload=announced,
+    )
+
+
+def _same(one: Announced, other: Announced) -> bool:
+    return one.under == other.under and _same_content(one.notify, other.notify)
+
+
+def _same_content(one: Notify, other: Notify) -> bool:
+    return replace(one, clean=False) == replace(other, clean=False)

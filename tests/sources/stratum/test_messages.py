@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from miner.chain.hashes import display
+from miner.sources.stratum import messages
+from miner.sources.stratum.errors import BadJob, BadLine, BadMessage
+from miner.sources.stratum.job import Circumstances, JobMaker
+from miner.sources.stratum.lines import Lines, decode
+from miner.sources.stratum.messages import Answer, Notify, SetDifficulty, reason_of
+from miner.work.share import Reason
+
+
+def read(vector: dict[str, Any]) -> Any:
+    (line,) = Lines().feed(vector["line"].encode() + b"\n")
+    return messages.read(decode(line))
+
+
+def result(vector: dict[str, Any]) -> Any:
+    answer = read(vector)
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def of(*prefixes: str) -> Any:
+    return lambda vector: vector["id"].startswith(prefixes)
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("sub-"))
+def test_answers_to_subscribe(vector: dict[str, Any]) -> None:
+    expect, answer = vector["expect"], result(vector)
+    if expect.get("kind") == "error":
+        assert (answer.refused, answer.code, answer.text) == (True, expect["code"], expect["message"])
+    elif "error" in expect:
+        with pytest.raises(BadMessage):
+            messages.subscribed(answer.result)
+    else:
+        got = messages.subscribed(answer.result)
+        assert got.session_id == expect["session_id"]
+        assert (got.extranonce1.hex(), got.extranonce2_size) == (expect["extranonce1"], expect["extranonce2_size"])
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("diff-"))
+def test_difficulties(vector: dict[str, Any]) -> None:
+    if vector["expect"].get("error"):
+        with pytest.raises((BadLine, BadMessage)):
+            read(vector)
+    else:
+        assert read(vector) == SetDifficulty(vector["expect"]["difficulty"])
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("ok", "err-", "auth-", "ws"))
+def test_answers_of_every_shape(vector: dict[str, Any]) -> None:
+    expect, answer = vector["expect"], result(vector)
+    assert answer.id == str(expect["id"])
+    assert answer.refused is not expect["accepted"]
+    assert answer.code == expect.get("code")
+    assert answer.text == expect.get("message", "")
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("cfg-"))
+def test_answers_to_configure(vector: dict[str, Any]) -> None:
+    expect, got = vector["expect"], messages.configured(result(vector).result)
+    assert got.version_rolling is expect["version_rolling"]
+    assert got.mask == int(expect["mask"] or "0", 16)
+    assert got.minimum_difficulty is expect.get("minimum_difficulty", False)
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("mask", "en", "show", "getver", "ping", "unknown"))
+def test_notices(vector: dict[str, Any]) -> None:
+    expect = vector["expect"]
+    if expect.get("error"):
+        with pytest.raises(BadMessage):
+            read(vector)
+        return
+    match read(vector):
+        case messages.SetVersionMask(mask):
+            assert f"{mask:08x}" == expect["mask"]
+        case messages.SetExtranonce(extranonce1, size):
+            assert (extranonce1.hex(), size) == (expect["extranonce1"], expect["extranonce2_size"])
+        case messages.ShowMessage(text):
+            assert text.isprintable()
+        case messages.VersionAsked(id_) | messages.Ping(id_):
+            assert id_ == expect["id"]
+        case messages.Unknown(_, id_):
+            assert id_ is None
+        case other:
+            pytest.fail(repr(other))
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("notjson", "array", "scalar", "dup-null"))
+def test_what_is_no_message(vector: dict[str, Any]) -> None:
+    with pytest.raises((BadLine, BadMessage)):
+        read(vector)
+
+
+@pytest.mark.golden("stratum_v1_messages", where=of("notify"))
+def test_jobs(vector: dict[str, Any]) -> None:
+    expect = vector["expect"]
+    under = Circumstances(b"\0\0\0\0", 4, 1.0, 0)
+    if expect.get("error"):
+        with pytest.raises((BadMessage, BadJob)):
+            JobMaker("pool", 1).make(read(vector), under, 0.0)
+        return
+    notify = read(vector)
+    assert isinstance(notify, Notify)
+    assert notify.clean is expect["clean_jobs"]
+    made = JobMaker("pool", 1).make(notify, under, 0.0)
+    assert made is not None
+    assert len(made.job.body.branch) == expect.get("n_branches", 12)
+    if "prev_hash" in expect:
+        assert display(made.job.prev_hash) == expect["prev_hash"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "reason"),
+    [
+        (21, "anything", Reason.STALE),
+        (22, "", Reason.DUPLICATE),
+        (23, "", Reason.LOW_DIFFICULTY),
+        (24, "", Reason.UNAUTHORIZED),
+        (25, "", Reason.NOT_SUBSCRIBED),
+        (None, "Stale", Reason.STALE),
+        (None, "Invalid JobID", Reason.STALE),
+        (20, "Job not found", Reason.STALE),
+        (None, "Duplicate", Reason.DUPLICATE),
+        (None, "Above target", Reason.LOW_DIFFICULTY),
+        (20, "high-hash", Reason.LOW_DIFFICULTY),
+        (20, "Difficulty too low", Reason.LOW_DIFFICULTY),
+        (20, "Low difficulty share", Reason.LOW_DIFFICULTY),
+        (None, "Worker mismatch", Reason.UNAUTHORIZED),
+        (None, "Ntime out of range", Reason.BAD_TIME),
+        (20, "time-too-new", Reason.BAD_TIME),
+        (20, "Invalid version mask", Reason.BAD_VERSION),
+        (None, "Invalid nonce2 length", Reason.MALFORMED),
+        (None, "No nonce", Reason.MALFORMED),
+        (20, "Not subscribed", Reason.NOT_SUBSCRIBED),
+        (-2, "", Reason.OTHER),
+    ],
+)
+def test_what_pools_say_of_a_share_has_a_reason(code: int | None, text: str, reason: Reason) -> None:
+    assert reason_of(code, text) is reason
+
+
+def test_text_of_theirs_is_cut_and_harmless() -> None:
+    answer = messages.read(json.loads('{"id":1,"error":[20,"\\u001b[2J' + "x" * 5000 + '"]}'))
+    assert isinstance(answer, Answer)
+    assert answer.text.isprintable()
+    assert len(answer.text) < 300
+
+
+@pytest.mark.parametrize("id_", [None, True, [1], {"a": 1}, 1.5])
+def test_an_answer_needs_an_id(id_: object) -> None:
+    with pytest.raises(BadMessage):
+        messages.read({"id": id_, "result": True})
+
+
+def test_ids_that_went_through_a_double_or_a_string_are_the_same() -> None:
+    assert {messages.read({"id": id_, "result": True}).id for id_ in (7, 7.0, "7")} == {"7"}
