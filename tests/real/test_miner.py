@@ -147,8 +147,8 @@ def chain_of(node: Node) -> set[str]:
 
 
 def test_a_found_block_is_handed_to_further_nodes_as_well(bitcoind: StartBitcoind, open_home: OpenHome) -> None:
-    first, second = bitcoind(), bitcoind(auth=("me", "p@ss:word"))
-    further = f"rpc+http://me:p%40ss%3Aword@127.0.0.1:{second.port}"
+    first, second = bitcoind(), bitcoind(auth=("me", "p@ss/word"))
+    further = f"rpc+http://me:p%40ss%2Fword@127.0.0.1:{second.port}"
     arguments = on(first, REGTEST_ADDRESSES["p2wpkh"], "--blocks", "5")
     mined(open_home().start(*arguments, MINER_ALSO_SUBMIT=further))
     assert height(first) == height(second) == 5
