@@ -18,6 +18,7 @@ from miner.chain.errors import HeaderError
 from miner.chain.hashes import HASH_SIZE, sha256d
 
 HEADER_SIZE = 80  # bytes
+ROLLABLE = 0x1FFFE000  # BIP 320: the version bits that nobody signals with
 
 _LAYOUT = struct.Struct("<I32s32sIII")
 _UINT32_FIELDS = ("version", "ntime", "nbits", "nonce")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from miner.chain.commitment import is_commitment, witness_commitment
 from miner.chain.errors import ChainError
 from miner.chain.hashes import display, from_display
+from miner.chain.header import ROLLABLE
 from miner.chain.network import Network
 from miner.chain.subsidy import MAX_MONEY
 from miner.chain.transaction import MAX_WEIGHT, Transaction
@@ -22,7 +23,6 @@ from miner.printable import printable
 from miner.sources.base import SourceMisbehaved, SourceMisconfigured
 
 KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "signet"})
-ROLLABLE = 0x1FFFE000  # BIP 320: the version bits that nobody signals with
 AHEAD_S = 600  # how far ntime may run ahead of the template's; nodes accept two hours
 TIME_DECIDES_BITS = frozenset({Network.TESTNET3, Network.TESTNET4})  # after 20 minutes any difficulty will do
 TRANSACTION_WEIGHT_FLOOR = 4 * 60  # no transaction is lighter
