@@ -90,9 +90,9 @@ class Work:
     def __post_init__(self) -> None:
         if len(self.prev_hash) != 32 or len(self.merkle_root) != 32:
             raise Misuse("previous hash and merkle root are 32 bytes each")
-        for name in ("epoch", "version", "version_mask", "ntime", "nbits"):
-            if not 0 <= getattr(self, name) <= _U32:
-                raise Misuse(f"{name} does not fit 32 bits: {getattr(self, name)}")
+        words = (self.epoch, self.version, self.version_mask, self.ntime, self.nbits)
+        if min(words) < 0 or max(words) > _U32:
+            raise Misuse(f"epoch, version, version mask, ntime or nbits does not fit 32 bits: {words}")
         if self.version & self.version_mask:
             raise Misuse(f"version {self.version:08x} has bits under its mask {self.version_mask:08x}")
         if not 0 <= self.ntime_span <= _U32 - self.ntime:

@@ -12,9 +12,10 @@ All hashes are 32 bytes in header order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from miner.chain.errors import MerkleError
-from miner.chain.hashes import display, require_hash, sha256d
+from miner.chain.hashes import HASH_SIZE, display, require_hash, sha256d
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -52,8 +53,10 @@ def fold(branch: Sequence[bytes], leaf: bytes) -> bytes:
     Raises HashError when the leaf or an entry of the branch is not 32 bytes.
     """
     node = require_hash(leaf)
-    for sibling in branch:
-        node = sha256d(node + require_hash(sibling))
+    for sibling in branch:  # a lease each: this loop is most of what leasing costs
+        if len(sibling) != HASH_SIZE:
+            require_hash(sibling)
+        node = sha256(sha256(node + sibling).digest()).digest()
     return node
 
 

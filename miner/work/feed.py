@@ -72,6 +72,8 @@ class DeviceFeed:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._info = info
+        self._rolls_version = Capability.ROLLS_VERSION in info.capabilities
+        self._rolls_ntime = Capability.ROLLS_NTIME in info.capabilities
         self._leases = leases
         self._post = post
         self._clock = clock
@@ -215,13 +217,7 @@ class DeviceFeed:
     def _lease(self, job: Job) -> Work | None:
         """Lease from the job and remember it; None when it is exhausted or no longer served."""
         now = self._clock()
-        can = self._info.capabilities
-        lease = self._leases.issue(
-            job,
-            now,
-            rolls_version=Capability.ROLLS_VERSION in can,
-            rolls_ntime=Capability.ROLLS_NTIME in can,
-        )
+        lease = self._leases.issue(job, now, rolls_version=self._rolls_version, rolls_ntime=self._rolls_ntime)
         if lease is None:
             return None
         with self._changed:
