@@ -13,14 +13,14 @@ from miner.chain.coinbase import Coinbase, build_coinbase
 from miner.chain.commitment import witness_commitment
 from miner.chain.errors import ChainError
 from miner.chain.hashes import display
-from miner.chain.header import Header
+from miner.chain.header import ROLLABLE, Header
 from miner.chain.network import Network
 from miner.chain.subsidy import subsidy
 from miner.chain.transaction import TxOut
 from miner.sources.base import SourceError
 from miner.sources.consensus import Tip
 from miner.sources.node.assembly import EXTRANONCE_SIZE, TAG
-from miner.sources.node.template import AHEAD_S, ROLLABLE
+from miner.sources.node.template import AHEAD_S
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 
