@@ -18,7 +18,7 @@ from typing import assert_never
 import structlog
 
 from miner.sources.consensus import Ruling, Tip
-from miner.sources.node.delivery import reason_of
+from miner.sources.solo import reason_of
 from miner.work.events import Answered, NewJob
 from miner.work.job import Job
 from miner.work.share import Answer, Reason, Share

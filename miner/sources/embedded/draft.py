@@ -19,8 +19,7 @@ from miner.chain.subsidy import subsidy
 from miner.chain.transaction import TxOut
 from miner.sources.base import SourceError
 from miner.sources.consensus import Tip
-from miner.sources.node.assembly import EXTRANONCE_SIZE, TAG
-from miner.sources.node.template import AHEAD_S
+from miner.sources.solo import AHEAD_S, EXTRANONCE_SIZE, TAG
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 

@@ -19,11 +19,9 @@ from miner.chain.header import HEADER_SIZE, Header
 from miner.chain.merkle import fold, merkle_branch, merkle_root
 from miner.chain.transaction import Transaction, TxOut
 from miner.sources.node.template import Template, TemplateError
+from miner.sources.solo import EXTRANONCE_SIZE, TAG
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
-
-TAG = b"/angara/"
-EXTRANONCE_SIZE = 8
 
 
 class ShareUnsound(Exception):

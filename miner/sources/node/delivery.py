@@ -16,16 +16,13 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from miner.sources.node.journal import FoundBlock
+from miner.sources.solo import PARENT_MISSING, reason_of
 from miner.work.events import Answered
-from miner.work.share import Answer, Reason
+from miner.work.share import Answer
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
 ENOUGH_S = 600.0  # a block that is decided is not carried to unreachable others for longer
 _YES = frozenset({"", "duplicate"})
-_PARENT_MISSING = "prev-blk-not-found"
-_LOST_RACE = frozenset(
-    {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", _PARENT_MISSING, "bad-prevblk"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class Delivery:
         if parcel is None or node not in parcel.waiting:
             return []
         verdict = verdict.removeprefix("rejected: ")  # bcoin
-        if verdict == _PARENT_MISSING and now - parcel.since < ENOUGH_S:
+        if verdict == PARENT_MISSING and now - parcel.since < ENOUGH_S:
             return self._unreached(block_hash, node, now)
         del parcel.waiting[node]
         first_yes = verdict in _YES and not parcel.accepted
@@ -168,18 +165,3 @@ class Delivery:
                     parcel.waiting[node] = float("inf")
                     effects.append(Send(parcel.block, node))
         return effects
-
-
-def reason_of(verdict: str) -> Reason:
-    """The bounded reason behind a node's word (BIP 22 and Bitcoin Core's validation)."""
-    if verdict in _LOST_RACE:
-        return Reason.STALE
-    if verdict == "high-hash":
-        return Reason.LOW_DIFFICULTY
-    if verdict.startswith("time-"):
-        return Reason.BAD_TIME
-    if verdict.startswith("bad-version"):
-        return Reason.BAD_VERSION
-    if verdict.startswith("bad-"):
-        return Reason.MALFORMED
-    return Reason.OTHER

@@ -21,9 +21,9 @@ from miner.chain.subsidy import MAX_MONEY
 from miner.chain.transaction import MAX_WEIGHT, Transaction
 from miner.printable import printable
 from miner.sources.base import SourceMisbehaved, SourceMisconfigured
+from miner.sources.solo import AHEAD_S
 
 KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "signet"})
-AHEAD_S = 600  # how far ntime may run ahead of the template's; nodes accept two hours
 TIME_DECIDES_BITS = frozenset({Network.TESTNET3, Network.TESTNET4})  # after 20 minutes any difficulty will do
 TRANSACTION_WEIGHT_FLOOR = 4 * 60  # no transaction is lighter
 _MAX_TRANSACTIONS = MAX_WEIGHT // TRANSACTION_WEIGHT_FLOOR
