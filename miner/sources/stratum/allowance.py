@@ -1,0 +1,59 @@
+"""How many shares a pool is sent: a bucket of tokens, and a local target that rises before the bucket is empty.
+
+A pool that sets its difficulty far too low, by mistake or to do harm, would have us send thousands of shares a second.
+A bucket `burst` deep fills at `rate` a second; each share takes a token. When the bucket is half empty, the local
+target halves: what is easier is not even looked for any more. It goes back step by step once the bucket stays full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+STEP_S = 1.0  # the least time between two steps to a harder target
+RELAX_S = 60.0  # how long the bucket must be full before it gets easier
+MAX_EASING = 1 << 64
+
+
+@dataclass(slots=True)
+class Allowance:
+    """One pool's bucket; `easing` is by how much the local target is harder than the pool's."""
+
+    rate: float
+    burst: int
+    easing: int = 1
+    _tokens: float = field(init=False)
+    _at: float | None = None
+    _stepped_at: float = float("-inf")
+    _full_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self._tokens = float(self.burst)
+
+    def take(self, now: float, *, forced: bool = False) -> bool:
+        """Whether a share may leave now; a forced one (a job's first, a block) always does, and is counted."""
+        self._fill(now)
+        if self._tokens < 1 and not forced:
+            return False
+        self._tokens = max(0.0, self._tokens - 1)
+        self._full_since = None
+        return True
+
+    def adjust(self, now: float) -> bool:
+        """Whether the local target must change now; `easing` says to what."""
+        self._fill(now)
+        if self._tokens < self.burst / 2 and now - self._stepped_at >= STEP_S and self.easing < MAX_EASING:
+            self.easing *= 2
+            self._stepped_at = now
+            return True
+        if self.easing > 1 and now - max(self._stepped_at, self._full_since or now) >= RELAX_S:
+            self.easing //= 2
+            self._stepped_at = now
+            return True
+        return False
+
+    def _fill(self, now: float) -> None:
+        if self._at is not None:
+            self._tokens = min(float(self.burst), self._tokens + max(0.0, now - self._at) * self.rate)
+        self._at = now
+        if self._tokens >= self.burst * 0.9 and self._full_since is None:
+            self._full_since = now

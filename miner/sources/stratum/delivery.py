@@ -1,0 +1,241 @@
+"""What becomes of a share between its finder and the pool's answer. Decides, without I/O.
+
+    submit --> HELD --> proved, sent --> UNDER WAY --> Answered
+                 ^                           |
+                 +---------------------------+  the connection was lost, and the session resumed
+
+Held while the connection is away, while version bits are being settled, and while the pool gets more than it should
+(`allowance`); blocks and a job's first share are not held for the last. What became stale meanwhile, belongs to a
+session that was not resumed, or cannot be proved, is answered here and never sent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from miner.chain.target import Target
+from miner.sources.stratum.allowance import Allowance
+from miner.sources.stratum.errors import ShareUnsound
+from miner.sources.stratum.messages import MAX_TEXT, reason_of
+from miner.sources.stratum.messages import Answer as PoolAnswer
+from miner.sources.stratum.options import StratumOptions
+from miner.sources.stratum.protocol import Ending, StratumClient
+from miner.sources.stratum.redirect import Redirect
+from miner.sources.stratum.rolling import Style, VersionBits
+from miner.sources.stratum.shares import ANSWER_S, Ledger, Submission, VersionNotCovered, compose, prove
+from miner.work.events import Answered, SourceEvent
+from miner.work.share import Answer, Reason, Share
+
+HELD_SHARES = 4096
+FIRST_DIFFICULTY = 1.0  # until the pool sets one
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Effect: close this connection; `to` is where a redirection leads."""
+
+    ending: Ending
+    text: str
+    to: Redirect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Effect: a line for the log; `level` as structlog calls it."""
+
+    level: str
+    event: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+Effect = SourceEvent | Leave | Say
+
+
+@dataclass(slots=True)
+class Channel:
+    """The present connection, as far as shares are concerned."""
+
+    client: StratumClient
+    session: int
+    joined: bool = False  # subscribed: whether the session was resumed is known
+    granted: int | None = None  # version mask; None: no version rolling
+    settling: bool = False  # another mask has been asked for
+    difficulty: float = FIRST_DIFFICULTY
+    authorized_again: bool = False
+
+
+class Delivery:
+    """The shares of one pool, over all of its connections."""
+
+    def __init__(self, options: StratumOptions) -> None:
+        self._user = options.user
+        self._name = options.name
+        self.bits = VersionBits(options.version_bits)
+        self.allowance = Allowance(options.share_rate, options.share_burst)
+        self._ledger = Ledger()
+        self._held: deque[tuple[Share, float]] = deque()  # with when it came
+        self._known: set[int] = set()  # sessions whose jobs the pool knows: the present one and those it resumed
+        self._alive_from = 0  # jobs with smaller ids are dead
+        self._begun: OrderedDict[int, None] = OrderedDict()  # jobs that had a share sent
+        self._tried_both: OrderedDict[int, None] = OrderedDict()  # blocks, by share id
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits to be sent or answered."""
+        return not self._held and not len(self._ledger)
+
+    # ---- what surrounds shares
+
+    def joined(self, session: int, *, resumed: bool) -> list[Effect]:
+        """Subscribed: shares of before wait for their turn again, or are lost."""
+        if not resumed:
+            self._known = {session}
+            return self.give_up("the session was not resumed")
+        self._known.add(session)
+        returned = [submission.share for submission in self._ledger.clear()]
+        self._held.extendleft((share, share.found_at) for share in reversed(returned))
+        return []
+
+    def replaced(self, job_id: int) -> None:
+        """Jobs with smaller ids are dead."""
+        self._alive_from = job_id
+
+    def give_up(self, text: str) -> list[Effect]:
+        """Nothing that waits will ever be answered."""
+        lost = [submission.share for submission in self._ledger.clear()] + [share for share, _ in self._held]
+        self._held.clear()
+        return [self._answer(share, Reason.UNANSWERED, text) for share in lost]
+
+    def expire(self, now: float) -> list[Effect]:
+        """Give up what has waited too long; a block waits as long as there is hope."""
+        late = [submission.share for submission in self._ledger.overdue(now)]
+        if any(self._is_late(share, since, now) for share, since in self._held):
+            late += [share for share, since in self._held if self._is_late(share, since, now)]
+            self._held = deque(item for item in self._held if not self._is_late(*item, now))
+        return [self._answer(share, Reason.UNANSWERED, f"no answer for {ANSWER_S:.0f} s") for share in late]
+
+    # ---- out
+
+    def submit(self, share: Share, channel: Channel | None, now: float) -> list[Effect]:
+        """Take a share; it is answered by exactly one Answered, now or later. `channel`: None while away."""
+        if len(self._held) >= HELD_SHARES and not share.block:
+            return [self._answer(share, Reason.UNANSWERED, "too many shares wait")]
+        self._held.append((share, now))
+        return self.send_held(channel, now)
+
+    def send_held(self, channel: Channel | None, now: float) -> list[Effect]:
+        """Send what may be sent, in order; blocks and first shares pass by the rest."""
+        if not self._held:
+            return []
+        effects: list[Effect] = []
+        kept: deque[tuple[Share, float]] = deque()
+        for share, since in self._held:
+            outcome = None if kept and not self._passes(share) else self._try(share, channel, now)
+            if outcome is None:
+                kept.append((share, since))
+            else:
+                effects += outcome
+        self._held = kept
+        return effects
+
+    def _passes(self, share: Share) -> bool:
+        return share.block or share.job.id not in self._begun or self._is_dead(share)
+
+    def _is_dead(self, share: Share) -> bool:
+        return share.job.id < self._alive_from and not share.block
+
+    def _is_late(self, share: Share, since: float, now: float) -> bool:
+        return now - since >= ANSWER_S and not share.block
+
+    def _try(self, share: Share, channel: Channel | None, now: float) -> list[Effect] | None:
+        """Send one share, or answer it; None to hold it."""
+        if self._is_dead(share):
+            return [self._answer(share, Reason.STALE, "its job was replaced before it was sent")]
+        if channel is None or not channel.joined:
+            return None
+        if share.job.session not in self._known:
+            return [self._answer(share, Reason.UNANSWERED, "its session is over")]
+        if not channel.client.ready:
+            return None
+        try:
+            submission = compose(share, self._user, channel.granted, self.bits.style)
+            if submission.ambiguous and not share.block and (channel.settling or not self.bits.may_send):
+                return None
+            prove(submission, channel.granted)
+        except VersionNotCovered as error:
+            return [self._answer(share, Reason.BAD_VERSION, str(error))]
+        except ShareUnsound as error:
+            unsound = Say("error", "share_unsound", {"share": share.id, "text": str(error)})
+            return [unsound, self._answer(share, Reason.MALFORMED, str(error)[:MAX_TEXT])]
+        if not self.allowance.take(now, forced=share.block or share.job.id not in self._begun):
+            return None
+        _remember(self._begun, share.job.id)
+        if submission.ambiguous:
+            self.bits.sent()
+        self._ledger.add(channel.client.submit(submission.params), submission, now)
+        return []
+
+    # ---- back
+
+    def answered(self, channel: Channel, request: str, answer: PoolAnswer) -> list[Effect]:
+        """The pool's answer to the submit of this request."""
+        sent = self._ledger.take(request)
+        if sent is None:
+            return []
+        submission, share = sent.submission, sent.submission.share
+        accepted = answer.result is True and not answer.refused
+        reason = None if accepted else reason_of(answer.code, answer.text)
+        effects: list[Effect] = []
+        if submission.ambiguous:
+            effects += self._learn(channel, submission, reason)
+            if self._send_otherwise(channel, submission, reason, sent.at):
+                return effects
+        effects.append(self._answer(share, reason, answer.text))
+        return [*effects, *self._act_on(channel, share, reason, answer.text)]
+
+    def _act_on(self, channel: Channel, share: Share, reason: Reason | None, text: str) -> list[Effect]:
+        match reason:
+            case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
+                fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
+                return [Say("warning", "share_refused_though_proved", fields)]
+            case Reason.UNAUTHORIZED if not channel.authorized_again:
+                channel.authorized_again = True
+                channel.client.authorize_again()
+            case Reason.UNAUTHORIZED:
+                return [Leave(Ending.NOT_AUTHORIZED, text)]
+            case Reason.NOT_SUBSCRIBED:
+                return [Leave(Ending.NOT_SUBSCRIBED, text)]
+        return []
+
+    def _learn(self, channel: Channel, submission: Submission, reason: Reason | None) -> list[Effect]:
+        """What an answer says about version bits: a refusal as too easy counts where the share is hard enough."""
+        hard_enough = submission.share.hash <= Target.from_difficulty(channel.difficulty).value
+        low = reason is Reason.LOW_DIFFICULTY and hard_enough
+        if self.bits.answered(submission.style, accepted=reason is None, low=low):
+            return [Say("warning", "version_bits_changed_over", {"style": self.bits.style})]
+        return []
+
+    def _send_otherwise(self, channel: Channel, submission: Submission, reason: Reason | None, at: float) -> bool:
+        """A block that was refused for its version bits is sent once more in the other style: it may be the one."""
+        share = submission.share
+        if not share.block or reason is not Reason.LOW_DIFFICULTY or self.bits.fixed is not None:
+            return False
+        other = next(style for style in Style if style is not submission.style)
+        again = compose(share, self._user, channel.granted, other)
+        if again.params == submission.params or share.id in self._tried_both:
+            return False
+        _remember(self._tried_both, share.id)
+        self._ledger.add(channel.client.submit(again.params), again, at)
+        return True
+
+    def _answer(self, share: Share, reason: Reason | None, text: str) -> Answered:
+        answer = Answer(share.id, accepted=reason is None, block=share.block, reason=reason, text=text)
+        return Answered(self._name, answer)
+
+
+def _remember(table: OrderedDict[int, None], key: int) -> None:
+    table[key] = None
+    if len(table) > HELD_SHARES:
+        table.popitem(last=False)

@@ -1,0 +1,91 @@
+"""What an operator decides about one pool: plain values, checked once."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from miner.chain.header import ROLLABLE
+from miner.printable import has_controls
+from miner.sources.base import SourceMisconfigured
+from miner.sources.stratum.lines import encode
+from miner.sources.stratum.rolling import Style
+
+AGENT = "angara/0.1"
+_MAX_CREDENTIAL = 255  # characters
+_MAX_AGENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How the pool proves who it is: by the system's authorities, by a pinned file, or (`insecure`) not at all."""
+
+    ca_file: Path | None = None  # PEM; replaces the system's authorities
+    insecure: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """Raises SourceMisconfigured for a file that holds no certificate."""
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        except (OSError, ssl.SSLError) as error:
+            raise SourceMisconfigured(f"{self.ca_file} holds no usable certificate: {error}") from error
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StratumOptions:
+    """One pool. Raises SourceMisconfigured for what no pool takes; `repr` shows neither user nor password."""
+
+    host: str  # IPv6 without brackets
+    port: int
+    user: str = field(repr=False)
+    password: str = field(default="x", repr=False)
+    tls: Tls | None = None  # None: plain TCP
+    proxy: str | None = field(default=None, repr=False)  # socks5://user:password@host:port, http://host:port
+    agent: str = AGENT
+    suggest_difficulty: float | None = None
+    minimum_difficulty: float | None = None  # asked for with mining.configure
+    version_mask: int = ROLLABLE  # what we would roll; 0: nothing
+    version_bits: Style | None = None  # how the pool reads submitted bits; None: found out
+    subscribe_extranonce: bool = True
+    follow_redirects: bool = True
+    share_rate: float = 100.0  # a second, of what is handed in; blocks are never held up
+    share_burst: int = 1000
+    payout_script: bytes | None = None  # a solo pool's coinbase should pay this
+    require_payout: bool = False  # and jobs that do not are refused
+    connect_s: float = 15.0
+    answer_s: float = 30.0  # for subscribe and authorize
+    configure_s: float = 10.0  # silence means no
+    silence_s: float = 180.0  # without a byte the connection is dead
+
+    def __post_init__(self) -> None:
+        if not self.host or has_controls(self.host) or not 0 < self.port < 1 << 16:
+            raise SourceMisconfigured("a pool has a host and a port")
+        limits = (("user", self.user, _MAX_CREDENTIAL), ("password", self.password, _MAX_CREDENTIAL))
+        for what, text, limit in (*limits, ("user agent", self.agent, _MAX_AGENT)):
+            if len(text) > limit:
+                raise SourceMisconfigured(f"the {what} has more than {limit} characters")
+            if has_controls(text):
+                raise SourceMisconfigured(f"the {what} contains a control character")
+        if not self.user:
+            raise SourceMisconfigured("a pool needs a user")
+        encode({"id": 1 << 31, "method": "mining.authorize", "params": [self.user, self.password]})
+        if not 0 <= self.version_mask < 1 << 32:
+            raise SourceMisconfigured("a version mask has 32 bits")
+        for difficulty in (self.suggest_difficulty, self.minimum_difficulty):
+            if difficulty is not None and not 0 < difficulty < float("inf"):
+                raise SourceMisconfigured("a difficulty is a number above 0")
+        if not self.share_rate > 0 or self.share_burst < 1:
+            raise SourceMisconfigured("the share rate must let shares through")
+        if self.require_payout and self.payout_script is None:
+            raise SourceMisconfigured("to require a payout, an address must be given")
+
+    @property
+    def name(self) -> str:
+        """For logs and metrics: the URL without user and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"stratum+{'tls' if self.tls else 'tcp'}://{host}:{self.port}"

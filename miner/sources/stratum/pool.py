@@ -1,0 +1,362 @@
+"""One pool, over all of its connections: what it announced, what it was sent, what it taught us. Decides, without I/O.
+
+    connected --> StratumClient ... Ready --> SourceUp, the newest job that was announced meanwhile
+        ^                                        |  notify: NewJob      share: proved, then sent or held
+        |                                        v
+        +------------ disconnected: SourceDown; shares under way wait for a session that is resumed
+
+What becomes of shares is `delivery`'s business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from miner.sources.stratum import messages, protocol
+from miner.sources.stratum.delivery import Channel, Delivery, Effect, Leave, Say
+from miner.sources.stratum.errors import BadJob
+from miner.sources.stratum.job import CLOCK_OFF_S, Circumstances, JobMaker, Made, pays
+from miner.sources.stratum.messages import Notify
+from miner.sources.stratum.options import StratumOptions
+from miner.sources.stratum.protocol import Asked, Ended, Ending, Manner, StratumClient
+from miner.sources.stratum.redirect import Redirect, Redirector
+from miner.sources.stratum.rolling import VersionBits
+from miner.work.events import NewJob, SourceDown, SourceUp
+from miner.work.job import Job
+from miner.work.share import Share
+
+MASK_ASKS = 3  # in one connection
+MASK_ANSWER_S = 10.0
+BAD_JOBS = 8  # in a row
+NO_WORK_S = 600.0  # connected without a job of late
+HANGS_UP_S = 5.0  # a pool that closes so soon after a question does not want it
+REMARKS = 20  # lines of log about one connection's oddities a minute
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What ends with a connection."""
+
+    client: StratumClient
+    channel: Channel
+    maker: JobMaker
+    port: int
+    began: float
+    extranonce1: bytes | None = None
+    extranonce2_size: int = 0
+    announced: tuple[Notify, float] | None = None  # came before we were ready; with the difficulty of then
+    ready_at: float | None = None
+    job: Job | None = None
+    job_at: float = 0.0
+    bad_jobs: int = 0
+    mask_asks: int = 0
+    mask_asked_at: float | None = None  # under way since
+    mask_ignored: bool = False
+    warned: set[str] = field(default_factory=set)
+    remarks: deque[float] = field(default_factory=lambda: deque(maxlen=REMARKS))
+
+
+class Pool:
+    """The state machine of one pool. Times are seconds: `now` monotonic, `wall` since 1970."""
+
+    def __init__(self, options: StratumOptions) -> None:
+        self._options = options
+        self._name = options.name
+        self._redirector = Redirector(options.host, options.port, enabled=options.follow_redirects)
+        self._delivery = Delivery(options)
+        self._connection: _Connection | None = None
+        self._session = 0
+        self._resume: str | None = None
+        self._extranonce: tuple[bytes, int] | None = None  # of the last session
+        self._configures = True
+        self._trying_without = False  # the present connection finds out whether configure is what the pool dislikes
+        self._subscribes_extranonce = options.subscribe_extranonce
+
+    # ---- what can be read
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits to be sent or answered."""
+        return self._delivery.quiet
+
+    @property
+    def version_bits(self) -> VersionBits:
+        """How this pool reads version bits, as far as is known."""
+        return self._delivery.bits
+
+    def data_to_send(self) -> bytes:
+        """What must go out on the present connection."""
+        return self._connection.client.data_to_send() if self._connection else b""
+
+    def stable_s(self, now: float) -> float:
+        """For how long shares could be sent by now."""
+        connection = self._connection
+        return now - connection.ready_at if connection and connection.ready_at is not None else 0.0
+
+    # ---- connections
+
+    def connected(self, port: int, now: float) -> None:
+        """A connection stands, to this port; begin the conversation."""
+        options = self._options
+        self._session += 1
+        client = StratumClient(
+            Manner(
+                user=options.user,
+                password=options.password,
+                agent=options.agent,
+                resume=self._resume,
+                mask=options.version_mask,
+                minimum_difficulty=options.minimum_difficulty,
+                configure=self._configures,
+                subscribe_extranonce=self._subscribes_extranonce,
+                suggest_difficulty=options.suggest_difficulty,
+                configure_s=options.configure_s,
+                answer_s=options.answer_s,
+                silence_s=options.silence_s,
+            )
+        )
+        self._connection = _Connection(
+            client, Channel(client, self._session), JobMaker(self._name, self._session), port, now
+        )
+        client.start(now)
+
+    def disconnected(self, ending: Ending, text: str, now: float) -> tuple[list[Effect], bool]:
+        """The connection is gone; what to do, and whether to come again at once, having learnt something."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return [], False
+        self._delivery.bits.forget_under_way()
+        learnt = self._learn(connection, ending, now)
+        effects: list[Effect] = [SourceDown(self._name, f"{ending}: {text}" if text else str(ending))]
+        if self._resume is None:
+            effects += self._delivery.give_up("the connection ended")
+        return effects, learnt
+
+    def _learn(self, connection: _Connection, ending: Ending, now: float) -> bool:
+        """What a pool that hangs up on a question will not be asked again."""
+        waiting = connection.client.waiting_for
+        trying, self._trying_without = self._trying_without, False
+        hung_up = ending is Ending.CLOSED
+        if trying and connection.ready_at is None:
+            self._configures = True  # it was not that
+        if hung_up and Asked.CONFIGURE in waiting and connection.ready_at is None and self._configures:
+            self._configures, self._trying_without = False, True
+            return True
+        disliked = ending is Ending.NOT_SUBSCRIBED or (hung_up and Asked.SUBSCRIBE in waiting)
+        if disliked and self._resume is not None and connection.extranonce1 is None:
+            self._resume = None
+            return True
+        ready_at = connection.ready_at
+        if hung_up and Asked.EXTRANONCE in waiting and ready_at is not None and now - ready_at < HANGS_UP_S:
+            self._subscribes_extranonce = False
+            return True
+        return False
+
+    # ---- what the pool says
+
+    def receive(self, data: bytes, now: float, wall: float) -> list[Effect]:
+        """Take bytes of the present connection; what to do. Never raises for what they are."""
+        connection = self._connection
+        if connection is None:
+            return []
+        effects: list[Effect] = []
+        for event in connection.client.receive(data, now):
+            effects += self._event(connection, event, now, wall)
+            if effects and isinstance(effects[-1], Leave):
+                return effects
+        return [*effects, *self._delivery.send_held(self._channel, now)]
+
+    def tick(self, now: float, wall: float) -> list[Effect]:
+        """Time passed; a few times a second."""
+        effects = self._delivery.expire(now)
+        connection = self._connection
+        if connection is not None:
+            for event in connection.client.tick(now):
+                effects += self._event(connection, event, now, wall)
+            effects += self._watch(connection, now)
+        return [*effects, *self._delivery.send_held(self._channel, now)]
+
+    def _event(self, connection: _Connection, event: protocol.Event, now: float, wall: float) -> list[Effect]:
+        match event:
+            case Notify():
+                return self._on_notify(connection, event, now, wall)
+            case messages.SetDifficulty(difficulty):
+                connection.channel.difficulty = difficulty
+            case messages.SetExtranonce(extranonce1, size):
+                connection.extranonce1, connection.extranonce2_size = extranonce1, size
+                self._extranonce = extranonce1, size
+            case messages.SetVersionMask(mask):
+                if self._configures and self._options.version_mask:
+                    connection.mask_ignored = False
+                    return self._grant(connection, mask & self._options.version_mask, now)
+            case messages.ReconnectAsked(params):
+                return self._on_redirect(connection, list(params), now)
+            case messages.ShowMessage(text):
+                return self._remark(connection, "pool_says", text, now)
+            case messages.Unknown(method, _):
+                return self._remark(connection, "method_unknown", method, now)
+            case protocol.Ignored(text):
+                return self._remark(connection, "line_ignored", text, now)
+            case protocol.MaskGranted(mask, again):
+                return self._on_mask(connection, mask, again=again, now=now)
+            case protocol.Joined(result):
+                return self._on_joined(connection, result)
+            case protocol.Ready():
+                return self._on_ready(connection, now, wall)
+            case protocol.Submitted(request, answer):
+                return self._delivery.answered(connection.channel, request, answer)
+            case Ended(ending, text):
+                return [Leave(ending, text)]
+        return []
+
+    def _on_joined(self, connection: _Connection, result: messages.Subscribed) -> list[Effect]:
+        """Resumed if we asked for it and extranonce1 is the same; else nothing of before can be handed in."""
+        extranonce = result.extranonce1, result.extranonce2_size
+        resumed = self._resume is not None and extranonce == self._extranonce
+        effects = self._delivery.joined(self._session, resumed=resumed)
+        connection.channel.joined = True
+        self._resume, self._extranonce = result.session_id, extranonce
+        connection.extranonce1, connection.extranonce2_size = extranonce
+        return effects
+
+    def _on_ready(self, connection: _Connection, now: float, wall: float) -> list[Effect]:
+        connection.ready_at = connection.job_at = now
+        effects: list[Effect] = [SourceUp(self._name)]
+        if connection.announced is not None:
+            notify, difficulty = connection.announced
+            effects += self._announce(connection, notify, difficulty, now, wall)
+        return effects
+
+    def _on_redirect(self, connection: _Connection, params: list[Any], now: float) -> list[Effect]:
+        decision = self._redirector.judge(params, connection.port, now)
+        if isinstance(decision, Redirect):
+            return [Leave(Ending.MOVED, f"to {decision.host}:{decision.port}", decision)]
+        return self._remark(connection, "redirect_refused", decision.text, now)
+
+    def _remark(self, connection: _Connection, event: str, text: str, now: float) -> list[Effect]:
+        """A line of log, but a few a minute only."""
+        remarks = connection.remarks
+        if len(remarks) == REMARKS and now - remarks[0] < 60:
+            return []
+        remarks.append(now)
+        return [Say("warning", event, {"text": text})]
+
+    # ---- jobs
+
+    def _on_notify(self, connection: _Connection, notify: Notify, now: float, wall: float) -> list[Effect]:
+        if connection.ready_at is None:
+            connection.announced = notify, connection.channel.difficulty
+            return []
+        return self._announce(connection, notify, connection.channel.difficulty, now, wall)
+
+    def _announce(
+        self, connection: _Connection, notify: Notify, difficulty: float, now: float, wall: float
+    ) -> list[Effect]:
+        assert connection.extranonce1 is not None
+        under = Circumstances(
+            connection.extranonce1, connection.extranonce2_size, difficulty, mask=connection.channel.granted or 0
+        )
+        try:
+            made = connection.maker.make(notify, under, now, easing=self._delivery.allowance.easing)
+            if made is not None:
+                self._audit(made)
+        except BadJob as error:
+            connection.bad_jobs += 1
+            if connection.bad_jobs >= BAD_JOBS:
+                return [Leave(Ending.NO_WORK, f"{connection.bad_jobs} bad jobs in a row, the last: {error}")]
+            return self._remark(connection, "job_refused", str(error), now)
+        if made is None:
+            return []
+        connection.bad_jobs = 0
+        return [*self._take(connection, made, now), *self._doubts(connection, made, wall)]
+
+    def _take(self, connection: _Connection, made: Made, now: float) -> list[Effect]:
+        if made.replace:
+            self._delivery.replaced(made.job.id)
+        connection.job, connection.job_at = made.job, now
+        self._ask_for_less(connection, now)
+        return [NewJob(made.job, made.replace)]
+
+    def _again(self, connection: _Connection, now: float) -> list[Effect]:
+        made = connection.maker.again(connection.channel.granted or 0, now, easing=self._delivery.allowance.easing)
+        return self._take(connection, made, now) if made is not None else []
+
+    def _audit(self, made: Made) -> None:
+        """Where the operator insists, a job that does not pay is no job."""
+        script = self._options.payout_script
+        if script is not None and self._options.require_payout and not pays(made.coinbase, script):
+            raise BadJob("its coinbase does not pay the configured address")
+
+    def _doubts(self, connection: _Connection, made: Made, wall: float) -> list[Effect]:
+        """What is odd about a job that is mined all the same; said once a connection."""
+        effects: list[Effect] = []
+        script = self._options.payout_script
+        if script is not None and not pays(made.coinbase, script) and "payout" not in connection.warned:
+            connection.warned.add("payout")
+            effects.append(Say("warning", "payout_missing", {"job": made.job.key}))
+        off = made.job.ntime - wall
+        if abs(off) > CLOCK_OFF_S and "clock" not in connection.warned:
+            connection.warned.add("clock")
+            effects.append(Say("warning", "job_time_off", {"seconds": round(off)}))
+        return effects
+
+    def _watch(self, connection: _Connection, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        asked_at = connection.mask_asked_at
+        if asked_at is not None and now - asked_at >= MASK_ANSWER_S:
+            connection.mask_asked_at, connection.mask_ignored = None, True
+            connection.channel.settling = False
+        if connection.job is not None and self._delivery.allowance.adjust(now):
+            effects.append(Say("info", "local_target_changed", {"times_harder": self._delivery.allowance.easing}))
+            job_at = connection.job_at
+            effects += self._again(connection, now)
+            connection.job_at = job_at
+        if connection.ready_at is not None and now - connection.job_at >= NO_WORK_S:
+            effects.append(Leave(Ending.NO_WORK, f"no job for {now - connection.job_at:.0f} s"))
+        return effects
+
+    # ---- version bits
+
+    def _on_mask(self, connection: _Connection, mask: int | None, *, again: bool, now: float) -> list[Effect]:
+        if again:
+            connection.mask_asked_at = None
+            connection.channel.settling = False
+        if mask is None:
+            connection.mask_ignored = again
+            return []
+        mask &= self._options.version_mask
+        job = connection.job
+        connection.mask_ignored = again and job is not None and bool(mask & job.version)
+        if not again and not mask:
+            return []
+        return self._grant(connection, mask, now)
+
+    def _grant(self, connection: _Connection, mask: int, now: float) -> list[Effect]:
+        connection.channel.granted = mask
+        job = connection.job
+        if job is None or job.version_mask == mask & ~job.version:
+            return []
+        return self._again(connection, now)
+
+    def _ask_for_less(self, connection: _Connection, now: float) -> None:
+        """Where the job's version has bits under the mask, only a mask without them is read alike by all pools."""
+        job, granted = connection.job, connection.channel.granted
+        if job is None or granted is None or not granted & job.version or self._options.version_bits is not None:
+            return
+        if connection.mask_ignored or connection.mask_asked_at is not None or connection.mask_asks >= MASK_ASKS:
+            return
+        connection.mask_asks += 1
+        connection.mask_asked_at, connection.channel.settling = now, True
+        connection.client.ask_mask(granted & ~job.version)
+
+    # ---- shares
+
+    def submit(self, share: Share, now: float) -> list[Effect]:
+        """Take a share; it is answered by exactly one Answered, now or later."""
+        return self._delivery.submit(share, self._channel, now)
+
+    @property
+    def _channel(self) -> Channel | None:
+        return self._connection.channel if self._connection else None

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miner.chain.target import DIFFICULTY_ONE
+from miner.sources.stratum import messages
+from miner.sources.stratum.errors import BadJob, StratumMisbehaved
+from miner.sources.stratum.job import NTIME_AHEAD_S, Circumstances, JobMaker, Made, pays
+from miner.sources.stratum.lines import decode
+from miner.sources.stratum.messages import Notify
+from miner.work.job import CoinbaseParts
+from tests.sources.stratum.talk import COINBASE1, OTHER_HASH, PAID, WALL, notify
+
+UNDER = Circumstances(bytes.fromhex("08000002"), 4, 2.0, 0x1FFFE000)
+
+
+def announced(*args: Any, **kwargs: Any) -> Notify:
+    message = messages.read(decode(notify(*args, **kwargs)))
+    assert isinstance(message, Notify)
+    return message
+
+
+def made(maker: JobMaker, message: Notify, under: Circumstances = UNDER, **more: Any) -> Made:
+    result = maker.make(message, under, 7.0, **more)
+    assert result is not None
+    return result
+
+
+def test_a_job_carries_what_was_in_force() -> None:
+    job = made(JobMaker("pool", 3), announced("a", version=0x30000000)).job
+    assert (job.source, job.session, job.key, job.height, job.arrived) == ("pool", 3, "a", 2442185, 7.0)
+    assert job.share_target == DIFFICULTY_ONE // 2
+    assert job.version_mask == 0x0FFFE000  # a bit that the job sets itself is not rolled
+    assert job.version & job.version_mask == 0
+    assert (job.ntime, job.ntime_limit) == (WALL, WALL + NTIME_AHEAD_S)
+    assert isinstance(job.body, CoinbaseParts)
+    assert job.body.prefix == bytes.fromhex(COINBASE1 + "08000002")
+
+
+def test_the_easing_makes_the_local_target_harder() -> None:
+    assert made(JobMaker("pool", 1), announced(), easing=4).job.share_target == DIFFICULTY_ONE // 8
+
+
+def test_a_repetition_is_no_job() -> None:
+    maker = JobMaker("pool", 1)
+    made(maker, announced())
+    assert maker.make(announced(), UNDER, 8.0) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "under", "replaces"),
+    [
+        (announced("2"), UNDER, False),
+        (announced("2", clean=True), UNDER, True),
+        (announced("2", prev_hash=OTHER_HASH), UNDER, True),
+        (announced("1", ntime=f"{WALL + 1:08x}"), UNDER, True),
+        (announced("1"), replace(UNDER, extranonce1=b"\1"), True),
+        (announced("2"), replace(UNDER, extranonce2_size=5), True),
+        (announced("1"), replace(UNDER, difficulty=4.0), False),
+        (announced("1"), replace(UNDER, mask=0), False),
+    ],
+    ids=["update", "clean", "tip", "content", "extranonce1", "size", "difficulty", "mask"],
+)
+def test_what_kills_older_work_and_what_does_not(message: Notify, under: Circumstances, *, replaces: bool) -> None:
+    maker = JobMaker("pool", 1)
+    made(maker, announced("1"))
+    if under.extranonce2_size == 5 or len(under.extranonce1) == 1:
+        size = len(under.extranonce1) + under.extranonce2_size
+        script = f"{17 + size:02x}"
+        message = replace(message, coinbase1_hex=COINBASE1.replace("ffffffff19", f"ffffffff{script}"))
+    assert made(maker, message, under).replace is replaces
+
+
+def test_the_newest_job_again_under_a_smaller_mask_replaces_and_under_a_wider_one_does_not() -> None:
+    maker = JobMaker("pool", 1)
+    assert maker.again(0, 0.0) is None
+    made(maker, announced(version=0x30000000))
+    smaller = maker.again(0x0000E000, 8.0)
+    assert smaller is not None and smaller.replace and smaller.job.version_mask == 0xE000
+    wider = maker.again(0x1000E000, 9.0)  # the added bit is one that the job sets
+    assert wider is not None and not wider.replace and wider.job.version_mask == 0xE000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nbits": "00000000"},
+        {"nbits": "ff123456"},
+        {"prev_hash": "00" * 32},
+        {"coinbase1": ""},
+        {"coinbase2": ""},
+        {"coinbase1": COINBASE1 + "00"},
+        {"coinbase1": COINBASE1.replace("ffffffff19", "ffffffff65")},
+        {"coinbase1": COINBASE1.replace("00000000ffffffff", "00000001ffffffff", 1)},
+        {"coinbase1": COINBASE1[:-16]},
+        {"coinbase1": COINBASE1[:8] + "0001" + COINBASE1[8:]},
+        {"coinbase2": "00" * 99_900},
+    ],
+    ids=lambda changes: next(f"{key}-{len(value)}" for key, value in changes.items()),
+)
+def test_what_cannot_be_mined_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadJob):
+        JobMaker("pool", 1).make(announced(**changes), UNDER, 0.0)
+
+
+@pytest.mark.golden("stratum_v1_shares", where=lambda vector: vector["id"] == "mainnet-block-879008")
+def test_an_extranonce_outside_the_script_is_refused(vector: dict[str, Any]) -> None:
+    """Recast from a block: its extranonce2 is part of what the coinbase spends, so that only one value is valid."""
+    message = messages.read({"method": "mining.notify", "params": vector["notify_params"]})
+    assert isinstance(message, Notify)
+    with pytest.raises(BadJob):
+        JobMaker("pool", 1).make(message, Circumstances(bytes(4), 8, 1.0, 0), 0.0)
+
+
+@pytest.mark.golden("stratum_v1_merkle", where=lambda vector: "notify_params" in vector)
+def test_the_root_of_a_recorded_job(vector: dict[str, Any]) -> None:
+    message = messages.read({"method": "mining.notify", "params": vector["notify_params"]})
+    assert isinstance(message, Notify)
+    extranonce2 = bytes.fromhex(vector["extranonce2"])
+    under = Circumstances(bytes.fromhex(vector["extranonce1"]), len(extranonce2), 1.0, 0)
+    body = made(JobMaker("pool", 1), message, under).job.body
+    assert isinstance(body, CoinbaseParts)
+    assert body.merkle_root(extranonce2).hex() == vector["merkle_root_header_bytes"]
+
+
+def test_who_is_paid() -> None:
+    coinbase = made(JobMaker("pool", 1), announced()).coinbase
+    assert pays(coinbase, PAID)
+    assert not pays(coinbase, PAID[:-1] + b"\0")
+    nothing = dataclasses.replace(coinbase, outputs=(dataclasses.replace(coinbase.outputs[0], value=0),))
+    assert not pays(nothing, PAID)
+
+
+_hex = st.binary(max_size=80).map(bytes.hex)
+
+
+@given(st.builds(dict, coinbase1=_hex, coinbase2=_hex, prev_hash=_hex, nbits=_hex, ntime=_hex, branch=st.lists(_hex)))
+def test_any_hex_is_a_job_or_a_named_refusal(changes: dict[str, Any]) -> None:
+    try:
+        JobMaker("pool", 1).make(announced(**changes), UNDER, 0.0)
+    except StratumMisbehaved:
+        return
