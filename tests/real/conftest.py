@@ -11,10 +11,11 @@ import pytest
 from tests.real import debian, npm
 from tests.real.cache import UnavailableError
 from tests.real.nodes import Bcoin, Bitcoind, Network, Node
+from tests.real.pools import ForeignPool
 
 FETCHING_S = 300  # the first test that asks for a counterpart waits for the download
 T = TypeVar("T")
-_nodes = pytest.StashKey[list[Node]]()
+_nodes = pytest.StashKey[list[Node | ForeignPool]]()
 
 
 class StartBitcoind(Protocol):
@@ -23,6 +24,12 @@ class StartBitcoind(Protocol):
 
 class StartBcoin(Protocol):
     def __call__(self, *args: str, api_key: str = "secret", memory: bool = True) -> Bcoin: ...
+
+
+class StartForeignPool(Protocol):
+    def __call__(
+        self, *, node: Bitcoind | None = None, difficulty: float = 2.0**-20, every_s: float = 55.0
+    ) -> ForeignPool: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,12 +58,17 @@ def bcoin_folder() -> Path:
     return _fetch(npm.bcoin_folder)
 
 
+@pytest.fixture(scope="session")
+def foreign_pool_folder() -> Path:
+    return _fetch(npm.foreign_pool_folder)
+
+
 @pytest.fixture
 def bitcoind(
     bitcoind_command: tuple[str, ...], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[StartBitcoind]:
     """Start bitcoinds, as many as a test wants, each with chain and cookie of its own."""
-    nodes: list[Node] = request.node.stash.setdefault(_nodes, [])
+    nodes: list[Node | ForeignPool] = request.node.stash.setdefault(_nodes, [])
 
     def start(*args: str, network: Network = "regtest", auth: tuple[str, str] | None = None) -> Bitcoind:
         folder = tmp_path / f"bitcoind-{len(nodes)}"
@@ -71,7 +83,7 @@ def bitcoind(
 @pytest.fixture
 def bcoin(bcoin_folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartBcoin]:
     """Start bcoins, as many as a test wants, each with a chain of its own."""
-    nodes: list[Node] = request.node.stash.setdefault(_nodes, [])
+    nodes: list[Node | ForeignPool] = request.node.stash.setdefault(_nodes, [])
 
     def start(*args: str, api_key: str = "secret", memory: bool = True) -> Bcoin:
         node = Bcoin(bcoin_folder, tmp_path / f"bcoin-{len(nodes)}", args, api_key=api_key, memory=memory)
@@ -82,7 +94,24 @@ def bcoin(bcoin_folder: Path, tmp_path: Path, request: pytest.FixtureRequest) ->
     _end(nodes)
 
 
-def _end(nodes: list[Node]) -> None:
+@pytest.fixture
+def foreign_pool(
+    foreign_pool_folder: Path, bitcoind: StartBitcoind, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[StartForeignPool]:
+    """Start foreign pools, each over a node of its own unless one is given."""
+    nodes: list[Node | ForeignPool] = request.node.stash.setdefault(_nodes, [])
+
+    def start(*, node: Bitcoind | None = None, difficulty: float = 2.0**-20, every_s: float = 55.0) -> ForeignPool:
+        folder = tmp_path / f"foreign-pool-{len(nodes)}"
+        pool = ForeignPool(foreign_pool_folder, folder, node or bitcoind(), difficulty=difficulty, every_s=every_s)
+        nodes.append(pool)
+        return pool.start()
+
+    yield start
+    _end(nodes)
+
+
+def _end(nodes: list[Node | ForeignPool]) -> None:
     for node in nodes:
         node.kill()
 
