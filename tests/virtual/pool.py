@@ -65,7 +65,12 @@ class VirtualPool:
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="virtual-pool")
         self._thread.start()
-        ready.result()
+        try:
+            ready.result()
+        except BaseException:
+            self._thread.join()
+            self._thread = None
+            raise
         return self
 
     def stop(self) -> None:

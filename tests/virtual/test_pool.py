@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -41,8 +42,8 @@ from tests.virtual.pool_faults import (
     Unanswered,
 )
 from tests.virtual.pool_judge import Reason, Rolling, Rules, SentJob, Submission, judge, sha256d, target_of
-from tests.virtual.pool_model import CONNECT, Pool
-from tests.virtual.pool_session import Fault
+from tests.virtual.pool_model import CONNECT, KEPT_SEATS, Pool
+from tests.virtual.pool_session import KEPT_JOBS, Call, Fault
 from tests.virtual.pool_terms import (
     EASY,
     Delivery,
@@ -297,6 +298,15 @@ def test_a_new_version_mask_holds_at_once(pool: VirtualPool) -> None:
         assert miner.submit(work, X2, mined(work, version=0x20004000), "00004000")["result"] is True
 
 
+def test_a_mask_of_too_few_bits_is_not_granted(pool: VirtualPool) -> None:
+    with RawMiner(pool.port) as miner:
+        wishes = {"version-rolling.mask": "0000e000", "version-rolling.min-bit-count": 4}
+        answer = miner.ask("mining.configure", ["version-rolling"], wishes)
+        assert answer["result"] == {"version-rolling": "mask too small"}
+        work = miner.begin()
+        assert miner.submit(work, X2, mined(work))["result"] is True
+
+
 # ---- sessions
 
 
@@ -332,6 +342,15 @@ def test_only_known_users_are_let_in() -> None:
     with VirtualPool(Terms(users={"user": "secret"})) as pool, RawMiner(pool.port) as miner:
         assert miner.ask("mining.authorize", "user", "x")["result"] is False
         miner.begin(password="secret")
+
+
+def test_the_first_job_of_a_connection_is_a_clean_one(pool: VirtualPool) -> None:
+    with RawMiner(pool.port) as first:
+        first.begin()
+        pool.new_job(clean=False)
+        with RawMiner(pool.port) as second:
+            assert second.begin().params[8] is True
+        assert first.job().params[8] is False
 
 
 @pytest.mark.parametrize("sizes", [(0, 4), (1, 8), (7, 2), (8, 16)], ids=str)
@@ -443,6 +462,24 @@ def test_notify_has_as_many_parameters_as_the_pool_likes(count: int, last: bool 
         work = miner.begin()
         assert len(work.params) == count
         assert last is None or work.params[-1] is last
+        assert miner.submit(work, X2, mined(work))["result"] is True
+
+
+def test_of_two_jobs_under_one_id_the_last_counts(pool: VirtualPool) -> None:
+    with RawMiner(pool.port) as miner:
+        first = miner.begin()
+        pool.new_job(job_id=first.params[0], version=0x20000001)
+        second = miner.job()
+        assert first.params[0] == second.params[0]
+        assert miner.submit(first, X2, mined(first))["error"][0] == 23
+        assert miner.submit(second, X2, mined(second))["result"] is True
+
+
+def test_the_same_job_again_keeps_the_easier_difficulty(pool: VirtualPool) -> None:
+    with RawMiner(pool.port) as miner:
+        work = miner.begin()
+        pool.do(lambda model: model.set_difficulty(1e6))
+        pool.do(Pool.repeat_job)
         assert miner.submit(work, X2, mined(work))["result"] is True
 
 
@@ -592,6 +629,23 @@ def test_connections_end_at_every_step_and_the_next_one_is_served(pool: VirtualP
     assert a_share(pool)["result"] is True
     acted = step == "mining.submit" and fault in (Reset(after=True), Cut())
     assert pool.account("user").accepted == 1 + acted
+
+
+def test_a_reset_is_none_of_the_orderly_ends(pool: VirtualPool) -> None:
+    pool.on("mining.subscribe", Reset(), Close(), Cut())
+    with RawMiner(pool.port) as miner, pytest.raises(ConnectionResetError):
+        miner.ask("mining.subscribe")
+    with RawMiner(pool.port) as miner:
+        miner.send("mining.subscribe")
+        assert miner.line() == b""
+    with RawMiner(pool.port) as miner:
+        miner.send("mining.subscribe")
+        miner.send("mining.authorize", "user", "x")
+        part = miner.socket.recv(4096)
+        assert part.startswith(b'{"id": 1, "result": ')
+        assert not part.endswith(b"\n")
+        with pytest.raises(ConnectionResetError):
+            miner.line()
 
 
 @pytest.mark.parametrize("step", STEPS[1:5])
@@ -750,31 +804,93 @@ def test_a_coroutine_can_use_it() -> None:
         assert len(asyncio.run(conversation(pool))["result"]) == 3
 
 
+def test_a_port_in_use_is_an_error_of_start(pool: VirtualPool) -> None:
+    other = VirtualPool()
+    other.port = pool.port
+    with pytest.raises(OSError, match="in use"):
+        other.start()
+    other.port = 0
+    with other:
+        assert a_share(other)["result"] is True
+
+
+def test_an_error_of_the_pool_itself_fails_the_test() -> None:
+    def broken(call: Call) -> None:
+        raise ZeroDivisionError
+
+    pool = VirtualPool().start()
+    pool.on("mining.subscribe", broken)
+    with RawMiner(pool.port) as miner:
+        miner.send("mining.subscribe")
+        assert miner.line() == b""
+    with pytest.raises(ZeroDivisionError):
+        pool.stop()
+    with pytest.raises(IndexError):  # of an act: raised where it was asked for
+        pool.do(lambda model: model.sessions[0])
+
+
+def test_waiting_for_what_does_not_come_ends(pool: VirtualPool) -> None:
+    with pytest.raises(TimeoutError):
+        pool.until(lambda model: model.connections, timeout_s=0.05)
+
+
+class Silent:
+    """A wire that only remembers."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def reset(self) -> None:
+        self.closed = True
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        call()
+
+
+ARRIVAL = (
+    b'{"id": 1, "method": "mining.subscribe", "params": []}\n{"id": 2, "method": "mining.auth',
+    b'orize", "params": ["user", "x"]}\n',
+)
+
+
 def test_without_its_thread_a_fake_clock_runs_it() -> None:
-    class Silent:
-        written = b""
-        closed = False
-
-        def write(self, data: bytes) -> None:
-            self.written += data
-
-        def close(self) -> None:
-            self.closed = True
-
-        def reset(self) -> None:
-            self.closed = True
-
-        def later(self, delay_s: float, call: Any) -> None:
-            call()
-
     now = 1.7e9
     model, wire = Pool(clock=lambda: now), Silent()
     session = model.connect(wire)
-    session.receive(b'{"id": 1, "method": "mining.subscribe", "params": []}\n{"id": 2, "method": "mining.auth')
-    session.receive(b'orize", "params": ["user", "x"]}\n')
+    for part in ARRIVAL:
+        session.receive(part)
     now += 86_400
     model.new_job(clean=True)
     last = json.loads(wire.written.splitlines()[-1])
     assert int(last["params"][7], 16) == int(now)
     session.receive(b"x" * 2000)
     assert wire.closed
+
+
+def test_a_long_run_keeps_no_more_than_it_needs() -> None:
+    model = Pool(Terms(difficulty=2.0**-32))
+    for _ in range(KEPT_SEATS + 10):
+        session = model.connect(Silent())
+        for part in ARRIVAL:
+            session.receive(part)
+        model.lost(session)
+    session = model.connect(Silent())
+    for part in ARRIVAL:
+        session.receive(part)
+    assert session.seat is not None
+    for number in range(KEPT_JOBS + 10):
+        job = model.new_job(clean=number % 8 == 7).id
+        share = {"id": number + 3, "method": "mining.submit", "params": ["user", job, "00" * 4, "%08x", "00000000"]}
+        ntime = session.seat.jobs[job].ntime
+        session.receive((json.dumps(share) % ntime).encode() + b"\n")
+    assert model.books.accounts["user"].accepted == KEPT_JOBS + 10
+    assert len(model._seats) == KEPT_SEATS
+    assert len(session.seat.jobs) == KEPT_JOBS
+    assert len(model._seen) < 8
