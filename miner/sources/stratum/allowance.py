@@ -25,6 +25,7 @@ class Allowance:
     _at: float | None = None
     _stepped_at: float = float("-inf")
     _full_since: float | None = None
+    _short: bool = False  # a share found the bucket less than half full
 
     def __post_init__(self) -> None:
         self._tokens = float(self.burst)
@@ -32,6 +33,8 @@ class Allowance:
     def take(self, now: float, *, forced: bool = False) -> bool:
         """Whether a share may leave now; a forced one (a job's first, a block) always does, and is counted."""
         self._fill(now)
+        if self._tokens < self.burst / 2:
+            self._short = True
         if self._tokens < 1 and not forced:
             return False
         self._tokens = max(0.0, self._tokens - 1)
@@ -41,9 +44,9 @@ class Allowance:
     def adjust(self, now: float) -> bool:
         """Whether the local target must change now; `easing` says to what."""
         self._fill(now)
-        if self._tokens < self.burst / 2 and now - self._stepped_at >= STEP_S and self.easing < MAX_EASING:
+        if self._short and now - self._stepped_at >= STEP_S and self.easing < MAX_EASING:
             self.easing *= 2
-            self._stepped_at = now
+            self._stepped_at, self._short = now, False
             return True
         if self.easing > 1 and now - max(self._stepped_at, self._full_since or now) >= RELAX_S:
             self.easing //= 2

@@ -224,8 +224,17 @@ _json = st.recursive(
     max_leaves=12,
 )
 _methods = st.sampled_from(
-    "mining.notify mining.set_difficulty mining.set_extranonce mining.set_version_mask client.reconnect "
-    "client.show_message client.get_version mining.ping x".split()
+    [
+        "mining.notify",
+        "mining.set_difficulty",
+        "mining.set_extranonce",
+        "mining.set_version_mask",
+        "client.reconnect",
+        "client.show_message",
+        "client.get_version",
+        "mining.ping",
+        "x",
+    ]
 )
 _nearly = st.fixed_dictionaries(
     {},

@@ -1,0 +1,502 @@
+"""One pool over its connections, the server's side spoken by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from miner.chain.target import DIFFICULTY_ONE
+from miner.sources.stratum.delivery import Leave
+from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
+from miner.sources.stratum.protocol import Ending
+from miner.sources.stratum.rolling import Style
+from miner.sources.stratum.shares import ANSWER_S
+from miner.work.events import NewJob, SourceDown, SourceUp
+from miner.work.share import Reason, Share
+from tests.sources.stratum.talk import (
+    OTHER_HASH,
+    PAID,
+    Table,
+    easy,
+    line,
+    methods,
+    notice,
+    notify,
+    options,
+    share_of,
+)
+
+LOW = [23, "Low difficulty share", None]
+
+
+def joined(**changes: Any) -> Table:
+    table = Table(options(**changes)) if changes else Table()
+    table.join()
+    return table
+
+
+def submits(table: Table) -> list[list[Any]]:
+    return [request["params"] for request in table.requests if request["method"] == "mining.submit"]
+
+
+# ---- jobs
+
+
+def test_ready_is_up_and_what_came_before_is_mined_with_the_difficulty_of_then() -> None:
+    table = Table()
+    table.connect()
+    table.say(notice("mining.set_difficulty", 4), notify("early"), notice("mining.set_difficulty", 8))
+    assert table.effects == []
+    table.answer(table.requests[-1], None)
+    table.hear()
+    table.answer(table.last("mining.subscribe"), [[], "08000002", 4])
+    table.hear()
+    up, job = table.answer(table.last("mining.authorize"), None)
+    assert up == SourceUp(table.options.name)
+    assert isinstance(job, NewJob)
+    assert job.replace
+    assert (job.job.key, job.job.share_target) == ("early", DIFFICULTY_ONE // 4)
+
+
+def test_difficulty_is_for_the_next_job_and_the_last_word_counts() -> None:
+    table = joined()
+    table.say(notify("1"))
+    assert table.jobs[0].share_target == DIFFICULTY_ONE  # before a pool says anything
+    table.say(notice("mining.set_difficulty", 4), notice("mining.set_difficulty", 16))
+    assert len(table.jobs) == 1
+    table.say(notice("mining.set_difficulty", -1), notice("mining.set_difficulty", True), notify("2"))
+    assert table.jobs[1].share_target == DIFFICULTY_ONE // 16
+
+
+def test_an_update_lets_older_shares_through_and_a_clean_job_does_not() -> None:
+    table = joined()
+    old = easy(table, notify("old"))
+    table.say(notify("update"))
+    assert len(table.submit(share_of(old))) == 1
+    table.say(notify("clean", clean=True))
+    assert table.submit(share_of(old, b"\2\0\0\0")) == []
+    assert [answer.reason for answer in table.answers] == [Reason.STALE]
+    assert len(table.submit(share_of(old, b"\3\0\0\0", block=True, stale=True))) == 1
+
+
+def test_the_same_id_after_set_extranonce_is_new_work_and_the_old_kept_its_own() -> None:
+    table = joined()
+    old = easy(table)
+    table.say(notice("mining.set_extranonce", "0a0b0c0d", 4))
+    assert len(table.submit(share_of(old))) == 1
+    (new,) = table.say(notify())
+    assert isinstance(new, NewJob)
+    assert new.replace
+    assert len(table.submit(share_of(new.job))) == 1
+    assert new.job.body != old.body
+
+
+def test_a_changed_mask_counts_at_once() -> None:
+    table = joined()
+    old = easy(table)
+    (again,) = table.say(notice("mining.set_version_mask", "00006000"))
+    assert isinstance(again, NewJob)
+    assert again.replace
+    assert again.job.version_mask == 0x6000
+    table.submit(share_of(again.job, version=0x20004000))
+    assert submits(table)[-1][5] == "00004000"
+    table.submit(share_of(old, version=0x20008000, block=True))
+    assert table.answers[-1].reason is Reason.BAD_VERSION
+
+
+def test_a_mask_with_signalling_bits_is_cut_down() -> None:
+    table = joined()
+    easy(table)
+    table.say(notice("mining.set_version_mask", "ffffffff"))
+    assert table.jobs[-1].version_mask == 0x1FFFE000
+
+
+def test_bad_jobs_are_dropped_with_a_word_and_a_row_of_them_ends_it() -> None:
+    table = joined()
+    for number in range(BAD_JOBS - 1):
+        table.say(notify(str(number), nbits="00000000"))
+    table.say(notify("good"))
+    assert table.left is None
+    assert [job.key for job in table.jobs] == ["good"]
+    assert table.said == ["job_refused"] * (BAD_JOBS - 1)
+    for number in range(BAD_JOBS):
+        table.say(notify(str(number), coinbase1=""))
+    assert table.left is not None and table.left.ending is Ending.NO_WORK
+
+
+def test_a_pool_without_work_is_left() -> None:
+    table = joined()
+    easy(table)
+    for _ in range(5):
+        table.say(line(id=None, method="mining.hashrate", params=[]))
+        table.tick(NO_WORK_S / 5)
+    assert table.left is not None and table.left.ending is Ending.NO_WORK
+
+
+def test_a_coinbase_that_pays_somebody_else_is_said_once_or_refused() -> None:
+    table = joined(payout_script=PAID)
+    easy(table)
+    assert "payout_missing" not in table.said
+    table = joined(payout_script=b"\x51")
+    easy(table, notify("1"), notify("2"))
+    assert table.said.count("payout_missing") == 1
+    assert len(table.jobs) == 2
+    table = joined(payout_script=b"\x51", require_payout=True)
+    table.say(notify())
+    assert table.jobs == []
+    assert "job_refused" in table.said
+
+
+def test_a_job_whose_time_is_far_off_is_said() -> None:
+    table = joined()
+    table.say(notify(ntime="00000001"))
+    assert "job_time_off" in table.said
+
+
+# ---- version bits
+
+
+def test_a_job_with_a_bit_inside_the_mask_makes_us_ask_for_less_and_holds_shares_until_answered() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-26), notify(version=0x30000000))
+    (ask,) = table.hear()
+    assert ask["method"] == "mining.configure"
+    assert ask["params"][1]["version-rolling.mask"] == "0fffe000"
+    share = share_of(table.jobs[-1], version=0x30006000)
+    assert table.submit(share) == []
+    table.answer(ask, {"version-rolling": True, "version-rolling.mask": "0fffe000"})
+    assert [request["params"][5] for request in table.hear()] == ["00006000"]
+    assert len(table.jobs) == 1  # nothing changed for devices
+    table.say(notify("2", version=0x30000000))
+    assert table.hear() == []
+
+
+def test_a_block_does_not_wait_for_a_mask() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-26), notify(version=0x30000000))
+    table.hear()
+    assert len(table.submit(share_of(table.jobs[-1], block=True))) == 1
+
+
+@pytest.mark.parametrize("answer", [{"version-rolling": True, "version-rolling.mask": "1fffe000"}, None, "silence"])
+def test_a_pool_that_ignores_it_is_changed_over_after_at_most_eight(answer: Any) -> None:
+    """A strict one: it replaces the bits under its mask."""
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-28), notify(version=0x30000000))
+    (ask,) = table.hear()
+    if answer == "silence":
+        table.tick(MASK_ANSWER_S)
+    else:
+        table.answer(ask, answer)
+    job, rejects = table.jobs[-1], 0
+    for number in range(60):
+        table.submit(share_of(job, number.to_bytes(4, "little"), version=0x30002000))
+        if number % 3 < 2:
+            continue  # some wait
+        for request in [r for r in table.requests if r["method"] == "mining.submit"]:
+            table.requests.remove(request)
+            right = request["params"][5] == "10002000"
+            rejects += not right
+            table.answer(request, right or None, None if right else LOW)
+            table.hear()
+    assert table.said.count("version_bits_changed_over") == 1
+    assert rejects <= 8
+    assert table.pool.version_bits.style is Style.REPLACE
+    assert len(table.answers) >= 55
+    assert [answer.accepted for answer in table.answers].count(False) == rejects
+    table.hang_up()
+    assert table.pool.version_bits.style is Style.REPLACE  # it stays the same pool
+
+
+def test_a_share_that_is_too_easy_by_now_teaches_nothing() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-28), notify(version=0x30000000))
+    table.answer(table.hear()[0], None)
+    table.say(notice("mining.set_difficulty", 1e9))
+    for number in range(20):
+        for request in table.submit(share_of(table.jobs[0], number.to_bytes(4, "little"))):
+            table.answer(request, None, LOW)
+    assert len(table.answers) == 20
+    assert "version_bits_changed_over" not in table.said
+
+
+def test_a_block_refused_for_its_bits_is_sent_the_other_way_once() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-28), notify(version=0x30000000))
+    table.answer(table.hear()[0], None)
+    (first,) = table.submit(share_of(table.jobs[0], version=0x30002000, block=True))
+    table.answer(first, None, LOW)
+    (second,) = table.hear()
+    assert (first["params"][5], second["params"][5]) == ("00002000", "10002000")
+    assert table.answers == []
+    table.answer(second, True)
+    assert [(answer.accepted, answer.block) for answer in table.answers] == [(True, True)]
+
+
+def test_without_rolling_five_fields_are_sent() -> None:
+    table = Table(mask=None)
+    table.join()
+    job = easy(table)
+    assert job.version_mask == 0
+    assert len(table.submit(share_of(job))[0]["params"]) == 5
+
+
+# ---- shares
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ({"result": True, "error": None}, None),
+        ({"result": None, "error": None}, Reason.OTHER),
+        ({"result": False, "error": None, "reject-reason": "Above target"}, Reason.LOW_DIFFICULTY),
+        ({"result": False, "error": None, "reject-reason": "Stale"}, Reason.STALE),
+        ({"result": None, "error": [22, "Duplicate share", None]}, Reason.DUPLICATE),
+        ({"result": False, "error": "Invalid JobID"}, Reason.STALE),
+        ({"jsonrpc": "2.0", "error": {"code": 24, "message": "no", "data": None}}, Reason.UNAUTHORIZED),
+        ({"result": "ok", "error": None}, Reason.OTHER),
+    ],
+)
+def test_each_share_is_answered_once_with_its_reason(reply: dict[str, Any], reason: Reason | None) -> None:
+    table = joined()
+    (request,) = table.submit(share_of(easy(table)))
+    table.say(line(id=request["id"], **reply), line(id=request["id"], **reply))
+    (answer,) = table.answers
+    assert (answer.accepted, answer.reason) == (reason is None, reason)
+
+
+def test_a_number_for_a_job_goes_back_as_a_number() -> None:
+    table = joined()
+    assert table.submit(share_of(easy(table, notify(7))))[0]["params"][1] == 7
+
+
+def test_a_share_that_cannot_be_proved_never_leaves() -> None:
+    table = joined()
+    share = share_of(easy(table))
+    assert table.submit(replace(share, nonce=share.nonce ^ 1)) == []
+    assert table.answers[0].reason is Reason.MALFORMED
+    assert "share_unsound" in table.said
+
+
+def test_what_is_not_answered_in_time_is_given_up_and_a_late_answer_is_ignored() -> None:
+    table = joined(silence_s=1e9)
+    (request,) = table.submit(share_of(easy(table)))
+    table.tick(ANSWER_S - 1)
+    assert table.answers == []
+    table.tick(1.0)
+    table.answer(request, True)
+    assert [answer.reason for answer in table.answers] == [Reason.UNANSWERED]
+    assert table.pool.quiet
+
+
+def test_an_unauthorized_share_makes_us_authorize_once_and_then_leave() -> None:
+    table = joined()
+    job = easy(table)
+    for expected in ("mining.authorize", None):
+        (request,) = table.submit(share_of(job, bytes([4, 0, 0, 0 if expected else 1])))
+        table.answer(request, None, [24, "Unauthorized worker", None])
+        assert methods(table.hear()) == ([expected] if expected else [])
+    assert table.left is not None and table.left.ending is Ending.NOT_AUTHORIZED
+
+
+def test_not_subscribed_means_come_again() -> None:
+    table = joined()
+    (request,) = table.submit(share_of(easy(table)))
+    table.answer(request, None, [25, "Not subscribed", None])
+    assert table.left is not None and table.left.ending is Ending.NOT_SUBSCRIBED
+
+
+# ---- connections
+
+
+def away_with(*shares: int, session: str | None = "s1") -> tuple[Table, list[Share]]:
+    """A table whose connection was lost with shares under way."""
+    table = Table()
+    table.join(session=session)
+    job = easy(table)
+    sent = [share_of(job, number.to_bytes(4, "little")) for number in shares]
+    for share in sent:
+        table.submit(share)
+    table.hang_up()
+    assert isinstance(table.effects[-1 if session else -1 - len(sent)], SourceDown)
+    return table, sent
+
+
+def test_a_resumed_session_gets_what_was_under_way_and_what_was_found_since() -> None:
+    table, (first, second) = away_with(1, 2)
+    third = share_of(first.job, b"\3\0\0\0")
+    assert table.submit(third) == []
+    assert table.answers == []
+    table.requests.clear()
+    table.join()
+    assert table.last("mining.subscribe")["params"][1] == "s1"
+    table.tick()
+    table.hear()
+    assert [params[2] for params in submits(table)] == [s.extranonce2.hex() for s in (first, second, third)]
+
+
+def test_a_new_session_gets_nothing_of_the_old() -> None:
+    table, shares = away_with(1, 2)
+    table.requests.clear()
+    table.join(extranonce1="ffffffff")
+    table.tick()
+    table.hear()
+    assert submits(table) == []
+    assert [(a.share_id, a.reason) for a in table.answers] == [(share.id, Reason.UNANSWERED) for share in shares]
+    assert table.submit(share_of(shares[0].job, b"\4\0\0\0")) == []
+    assert table.answers[-1].reason is Reason.UNANSWERED
+
+
+def test_without_a_session_id_nothing_is_waited_for() -> None:
+    table, _ = away_with(1, session=None)
+    assert [answer.reason for answer in table.answers] == [Reason.UNANSWERED]
+    assert table.pool.quiet
+
+
+def test_what_waits_for_a_connection_is_given_up_in_time() -> None:
+    table, (share,) = away_with(1)
+    table.tick(ANSWER_S)
+    assert [answer.share_id for answer in table.answers] == [share.id]
+
+
+def test_difficulty_and_mask_do_not_outlive_a_connection() -> None:
+    table = joined()
+    easy(table)
+    table.hang_up()
+    table.mask = None
+    table.join()
+    table.say(notify())
+    assert (table.jobs[-1].share_target, table.jobs[-1].version_mask) == (DIFFICULTY_ONE, 0)
+    assert table.jobs[-1].session > table.jobs[0].session
+
+
+def test_a_pool_that_hangs_up_on_configure_is_not_asked_again() -> None:
+    table = Table()
+    table.connect()
+    assert table.hang_up()
+    table.join()
+    assert "mining.configure" not in methods(table.requests[1:])
+    table.hang_up()
+    table.connect()
+    assert methods(table.requests)[-1] == "mining.subscribe"
+
+
+def test_a_pool_that_hangs_up_on_everything_has_nothing_against_configure() -> None:
+    table = Table()
+    table.connect()
+    assert table.hang_up()
+    table.connect()
+    assert methods(table.requests)[-1] == "mining.subscribe"
+    assert not table.hang_up()
+    table.connect()
+    assert methods(table.requests)[-1] == "mining.configure"
+
+
+@pytest.mark.parametrize("how", ["error", "hangs up"])
+def test_a_pool_that_dislikes_resuming_is_not_asked_to(how: str) -> None:
+    table, _ = away_with(1)
+    table.connect()
+    table.answer(table.requests[-1], {})
+    table.hear()
+    subscribe = table.last("mining.subscribe")
+    assert len(subscribe["params"]) == 2
+    if how == "error":
+        (leave,) = table.answer(subscribe, None, [20, "too many parameters", None])
+        assert isinstance(leave, Leave)
+        assert table.hang_up(leave.ending)
+    else:
+        assert table.hang_up()
+    assert table.answers[-1].reason is Reason.UNANSWERED
+    table.join()
+    assert len(table.last("mining.subscribe")["params"]) == 1
+
+
+def test_a_pool_that_hangs_up_on_extranonce_subscribe_is_not_asked_again() -> None:
+    table = joined()
+    assert table.last("mining.extranonce.subscribe")
+    assert table.hang_up()
+    table.requests.clear()
+    table.join()
+    assert "mining.extranonce.subscribe" not in methods(table.requests)
+
+
+def test_a_redirection_leads_there_and_a_bad_one_is_said() -> None:
+    table = joined()
+    table.say(notice("client.reconnect", "evil.org", 3333, 0))
+    assert table.left is None
+    assert "redirect_refused" in table.said
+    table.say(notice("client.reconnect", "eu.pool.example.com", 4444, 5), notify())
+    assert table.left is not None and table.left.to is not None
+    assert (table.left.to.host, table.left.to.port, table.left.to.wait_s) == ("eu.pool.example.com", 4444, 5)
+
+
+def test_talkative_pools_do_not_fill_the_log() -> None:
+    table = joined()
+    table.say(*[notice("client.show_message", "hello \x1b[2J")] * 1000)
+    assert len(table.said) == REMARKS
+    table.now += 60
+    table.say(notice("client.show_message", "again"))
+    assert len(table.said) == REMARKS + 1
+
+
+def test_nothing_said_holds_the_password() -> None:
+    table = Table(options(user="me", password="hunter2"))
+    assert "hunter2" not in repr(table.options)
+    assert "hunter2" not in repr(table.pool.connected)
+    table.join()
+    table.say(b"garbage\n", notice("client.show_message", "hi"))
+    assert "hunter2" not in repr(table.effects)
+
+
+# ---- rate
+
+
+def test_a_flood_of_shares_is_slowed_down_but_not_first_shares_and_blocks() -> None:
+    table = joined(share_rate=10.0, share_burst=20)
+    job = easy(table, difficulty=2.0**-31)
+    for number in range(60):
+        table.submit(share_of(job, number.to_bytes(4, "little")))
+    assert len(submits(table)) == 20
+    table.submit(share_of(job, b"\0\0\0\1", block=True))
+    assert len(submits(table)) == 21
+    table.say(notify("2"))
+    table.submit(share_of(table.jobs[-1], b"\0\0\0\2"))
+    assert len(submits(table)) == 22
+    harder = [event for event in table.tick(1.0) if isinstance(event, NewJob)]
+    assert [event.replace for event in harder] == [False]
+    assert harder[0].job.share_target * 2 == pytest.approx(job.share_target, rel=1e-9)
+    for _ in range(10):
+        table.tick(1.0)
+        table.hear()
+    assert len(submits(table)) == 62
+    assert table.answers == []
+
+
+def test_held_shares_of_a_dead_job_are_not_sent() -> None:
+    table = joined(share_rate=1.0, share_burst=1)
+    job = easy(table, difficulty=2.0**-31)
+    for number in range(5):
+        table.submit(share_of(job, number.to_bytes(4, "little")))
+    table.say(notify("2", prev_hash=OTHER_HASH))
+    assert [answer.reason for answer in table.answers] == [Reason.STALE] * 4
+    assert len(submits(table)) == 1
+
+
+def test_a_day_of_jobs_and_shares_keeps_nothing() -> None:
+    table = joined(silence_s=1e9)
+    table.say(notice("mining.set_difficulty", 2.0**-31))
+    for minute in range(24 * 60):
+        table.say(notify(f"{minute:x}", clean=minute % 10 == 0))
+        (request,) = table.submit(share_of(table.jobs[-1]))
+        table.answer(request, True)
+        table.requests.clear()
+        table.effects = table.effects[-2:]
+        table.tick(60.0)
+    connection = table.pool._connection
+    assert connection is not None
+    assert len(connection.maker._known) <= 64
+    assert len(table.pool._delivery._begun) <= 4096
+    assert not connection.client.waiting_for - {next(iter(connection.client.waiting_for), None)}
+    assert table.pool.quiet
