@@ -155,14 +155,16 @@ class Run:
         found = sum(walk.found for walk in self._walks)
         wrong = sum(walk.wrong for walk in self._walks)
         expected = sum(walk.hashes for walk in self._walks) * HITS_PER_HASH
+        layout = self.kernel.layout
         return {
             "name": self.kernel.name,
             "lanes": self.kernel.lanes,
             "threads": len(self._walks),
             "midstates": self._midstates,
             "slots": self.kernel.slots,
-            "operations_per_hash": self.kernel.operations.total,
-            "two_operand_operations_per_hash": self.kernel.operations.two_operand_total,
+            "operations_per_hash": layout.own.total + layout.shared.total / self._midstates,
+            "two_operand_operations_per_hash": layout.own.two_operand_total
+            + layout.shared.two_operand_total / self._midstates,
             "hashes_per_second": Spread.of(self._samples).as_json(),
             "hits": {
                 "found": found,
@@ -223,7 +225,7 @@ def _row(result: dict[str, Any]) -> list[str]:
         *(report.millions(rate[key]) for key in ("median", "min", "max", "p95")),
         str(hits["found"]),
         f"{hits['expected']:.0f}",
-        str(result["operations_per_hash"]),
+        f"{result['operations_per_hash']:.0f}",
         f"{result['compile_s']:.2f}",
         f"{result['cached_s']:.2f}",
     ]

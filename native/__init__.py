@@ -12,7 +12,7 @@ from native.errors import (
 )
 from native.features import Features, host_features
 from native.kernel import Kernel, midstates, prepare, scan
-from native.symbolic import Operations, count_operations
+from native.symbolic import Layout, Operations
 
 __all__ = [
     "NO_CACHE",
@@ -23,12 +23,12 @@ __all__ = [
     "Kernel",
     "KernelCache",
     "KernelError",
+    "Layout",
     "NativeError",
     "Operations",
     "ProofError",
     "UnusableKernelError",
     "candidates",
-    "count_operations",
     "host_features",
     "load",
     "midstates",

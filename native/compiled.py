@@ -2,7 +2,7 @@
 
 Imported only when something is to be compiled or loaded, because numba takes its time. The generated code enters
 through intrinsics that are globals of this module: numba hashes what a closure holds into the key of its cache, and
-an intrinsic in there would never hash the same twice. A scan's closure holds two plain numbers instead.
+an intrinsic in there would never hash the same twice. A scan's closure holds plain numbers instead.
 """
 
 from __future__ import annotations
@@ -21,15 +21,28 @@ from numba.extending import intrinsic
 
 from native.errors import CompilationError, FeatureError
 from native.features import Features
+from native.lowering import I64, Lowering, Memory, Unit, call
+from native.pairs import Pairs
 from native.sha256 import IV, compress
-from native.symbolic import layout
-from native.vector import I64, Lanes, emit_search
+from native.vector import Lanes, Vector
 
 Compiled = Callable[..., Any]
 
 # numba publishes types, but not of these two.
 config: Any = _config
 cgutils: Any = _cgutils
+
+# By the name of the kernel; "+" has what it uses for several versions, if that is another.
+LOWERINGS: dict[str, Lowering] = {
+    "avx512x16": Vector(16, ternary=True),
+    "avx512x16+": Vector(16, ternary=True, several=True),
+    "sha4": Pairs(4),
+    "avx2x8": Vector(8),
+    "avx2x8+": Vector(8, several=True),
+    "vector4": Vector(4),
+    "vector4+": Vector(4, several=True),
+    "scalar": Vector(1),
+}
 
 _BLOCK = "uint32[:,::1]"
 _VECTOR = "uint32[::1]"
@@ -39,25 +52,28 @@ _bound: list[Features] = []
 _compiled: dict[str, Compiled] = {}
 
 
-def compile_scan(features: Features, lanes: int, *, ternary: bool, folder: Path | None) -> Compiled:
-    """The scan of one width: (params, start, count, hits, cancel, epoch, masks) -> (done, found).
+def compile_scan(features: Features, lowering: str, folder: Path | None) -> Compiled:
+    """The scan of one lowering: (params, start, count, hits, cancel, epoch, masks, scratch) -> (done, found).
 
     Raises CompilationError.
     """
-    logic = int(ternary)
+    number = list(LOWERINGS).index(lowering)
+    lanes = LOWERINGS[lowering].lanes
 
     def scan(  # noqa: PLR0917 # numba's dispatcher takes no keywords cheaply
-        params: Any, start: int, count: int, hits: Any, cancel: Any, epoch: int, masks: Any
+        params: Any, start: int, count: int, hits: Any, cancel: Any, epoch: int, masks: Any, scratch: Any
     ) -> tuple[int, int]:
         end = start + count
-        base = start - start % lanes  # a vector starts at a multiple of its width: `end` and `start` cut it to size
+        base = start - start % lanes  # a batch starts at a multiple of its width: `end` and `start` cut it to size
         found = 0
         while base < end:
             some = 0
             for row in range(params.shape[0]):
                 if load_epoch(cancel) != epoch:
                     return max(base - start, 0), found
-                masks[row] = search(params, row, base, lanes, logic)
+                if row == 0:
+                    shared(params, row, scratch, base, number)
+                masks[row] = own(params, row, scratch, base, number)
                 some |= masks[row]
             if some:
                 for lane in range(max(start - base, 0), min(end - base, lanes)):
@@ -74,7 +90,7 @@ def compile_scan(features: Features, lanes: int, *, ternary: bool, folder: Path 
             base += lanes
         return count, found
 
-    signature = f"UniTuple(int64, 2)({_BLOCK}, int64, int64, {_BLOCK}, {_VECTOR}, uint32, {_VECTOR})"
+    signature = f"UniTuple(int64, 2)({_BLOCK}, int64, int64, {_BLOCK}, {_VECTOR}, uint32, {_VECTOR}, {_VECTOR})"
     return _compile(features, signature, scan, folder)
 
 
@@ -85,29 +101,31 @@ def compile_midstates(features: Features, folder: Path | None) -> Compiled:
         for row in range(firsts.shape[0]):
             midstate_row(prefix, firsts[row], out, row)
 
-    return _compile_once(features, f"void({_VECTOR}, {_VECTOR}, {_BLOCK})", midstates, folder)
+    return _compile_once("midstates", features, f"void({_VECTOR}, {_VECTOR}, {_BLOCK})", midstates, folder)
 
 
-def compile_fill(features: Features, folder: Path | None) -> Compiled:
-    """(midstates, tail: 3 words, target's word, out: a row of slots each) -> None; once per process.
+def compile_fill(features: Features, lowering: str, folder: Path | None) -> Compiled:
+    """(midstates, tail: 3 words, target's word, out: a row of slots each) -> None; once per layout and process.
 
     Raises CompilationError.
     """
-    target_slot = layout().target_slot
+    layout = LOWERINGS[lowering].layout()
+    number = next(n for n, other in enumerate(LOWERINGS.values()) if other.layout() is layout)
+    target_slot = layout.target_slot
 
     def fill(states: Any, tail: Any, target: int, out: Any) -> None:
         for row in range(states.shape[0]):
-            fill_row(states, tail, out, row)
+            fill_row(states, tail, out, row, number)
             out[row, target_slot] = target
 
-    return _compile_once(features, f"void({_BLOCK}, {_VECTOR}, uint32, {_BLOCK})", fill, folder)
+    return _compile_once(f"fill{number}", features, f"void({_BLOCK}, {_VECTOR}, uint32, {_BLOCK})", fill, folder)
 
 
-def _compile_once(features: Features, signature: str, body: Compiled, folder: Path | None) -> Compiled:
+def _compile_once(name: str, features: Features, signature: str, body: Compiled, folder: Path | None) -> Compiled:
     with _lock:
-        if body.__name__ not in _compiled or features not in _bound:
-            _compiled[body.__name__] = _compile(features, signature, body, folder)
-        return _compiled[body.__name__]
+        if name not in _compiled or features not in _bound:
+            _compiled[name] = _compile(features, signature, body, folder)
+        return _compiled[name]
 
 
 def _compile(features: Features, signature: str, body: Compiled, folder: Path | None) -> Compiled:
@@ -176,17 +194,42 @@ def _load_epoch(_typing: Any, cancel: Any) -> Any:
     return types.uint32(cancel), codegen
 
 
-def _search(_typing: Any, params: Any, row: Any, first: Any, lanes: Any, ternary: Any) -> Any:
-    """The hits among `lanes` nonces from `first` on, one bit each, under one row of parameters."""
+def _shared(_typing: Any, params: Any, row: Any, scratch: Any, first: Any, number: Any) -> Any:
+    """The first half of a lowering, for the batch of nonces from `first` on."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        block = _data(context, builder, signature.args[0], args[0])
-        row_index = context.cast(builder, args[1], signature.args[1], types.int64)
-        nonce = context.cast(builder, args[2], signature.args[2], types.uint32)
-        load = _loader(builder, _row(builder, block, row_index))
-        return emit_search(builder, lanes.literal_value, nonce, load, ternary=bool(ternary.literal_value))
+        _lowering(number).emit_shared(builder, _unit(context, builder, signature, args, number))
+        return context.get_dummy_value()
 
-    return types.uint32(params, row, first, lanes, ternary), codegen
+    return types.void(params, row, scratch, first, number), codegen
+
+
+def _own(_typing: Any, params: Any, row: Any, scratch: Any, first: Any, number: Any) -> Any:
+    """The second half of a lowering: the hits, one bit each, under one row of parameters."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        return _lowering(number).emit_own(builder, _unit(context, builder, signature, args, number))
+
+    return types.uint32(params, row, scratch, first, number), codegen
+
+
+def _unit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, number: Any) -> Unit:
+    """What both halves are given, from the arguments of their intrinsics."""
+    if _lowering(number).sse_encodings and not _bound[0].lacks(["avx"]):
+        # Intel's processors since Ice Lake pay 100 cycles for an instruction of the SSE encoding while the upper part
+        # of a register is in use. SHA instructions have no other, and LLVM clears registers in front of calls only.
+        call(builder, "llvm.x86.avx.vzeroupper", ir.VoidType(), [])
+    block = _data(context, builder, signature.args[0], args[0])
+    row = context.cast(builder, args[1], signature.args[1], types.int64)
+    room = builder.ptrtoint(_data(context, builder, signature.args[2], args[2]).data, I64)
+    aligned = builder.inttoptr(builder.and_(builder.add(room, I64(63)), I64(-64)), block.data.type)
+    nonce = context.cast(builder, args[3], signature.args[3], types.uint32)
+    return Unit(nonce, Memory(builder, _row(builder, block, row)), Memory(builder, aligned))
+
+
+def _lowering(number: Any) -> Lowering:
+    lowering: Lowering = list(LOWERINGS.values())[number.literal_value]
+    return lowering
 
 
 def _midstate_row(_typing: Any, prefix: Any, first: Any, out: Any, row: Any) -> Any:
@@ -204,7 +247,7 @@ def _midstate_row(_typing: Any, prefix: Any, first: Any, out: Any, row: Any) -> 
     return types.void(prefix, first, out, row), codegen
 
 
-def _fill_row(_typing: Any, states: Any, tail: Any, out: Any, row: Any) -> Any:
+def _fill_row(_typing: Any, states: Any, tail: Any, out: Any, row: Any, number: Any) -> Any:
     """The uniform terms of one row of midstates, into a row of `out`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -212,15 +255,20 @@ def _fill_row(_typing: Any, states: Any, tail: Any, out: Any, row: Any) -> Any:
         state = _loader(builder, _row(builder, _data(context, builder, signature.args[0], args[0]), row_index))
         rest = _loader(builder, _data(context, builder, signature.args[1], args[1]).data)
         metal = Lanes(builder, 1, ternary=False, load=rest)
-        terms = layout().fill(metal, [state(index) for index in range(8)], [rest(index) for index in range(3)])
+        terms = (
+            _lowering(number)
+            .layout()
+            .fill(metal, [state(index) for index in range(8)], [rest(index) for index in range(3)])
+        )
         _store(builder, terms, _row(builder, _data(context, builder, signature.args[2], args[2]), row_index))
         return context.get_dummy_value()
 
-    return types.void(states, tail, out, row), codegen
+    return types.void(states, tail, out, row, number), codegen
 
 
 # Called from compiled code only, with fewer arguments than their definitions take: hence no type.
 load_epoch: Any = intrinsic(_load_epoch)
-search: Any = intrinsic(prefer_literal=True)(_search)
+shared: Any = intrinsic(prefer_literal=True)(_shared)
+own: Any = intrinsic(prefer_literal=True)(_own)
 midstate_row: Any = intrinsic(_midstate_row)
-fill_row: Any = intrinsic(_fill_row)
+fill_row: Any = intrinsic(prefer_literal=True)(_fill_row)

@@ -10,9 +10,6 @@ from native.errors import ProofError, UnusableKernelError
 from native.features import Features, host_features
 from native.kernel import Kernel
 from native.proof import prove
-from native.symbolic import layout
-
-_COMMON = ("midstates", "fill")  # what every kernel compiles besides its own scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +20,6 @@ class Candidate:
     """
 
     name: str
-    lanes: int
-    ternary: bool
     requires: tuple[str, ...]
     compile_s: float
     unusable: str | None = None
@@ -33,10 +28,11 @@ class Candidate:
 # By speed, fastest first. A narrower vector compiles no faster: the code is as long, and without AVX-512 longer. Eight
 # lanes with explicit ternary logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
 _ALL = (
-    Candidate("avx512x16", 16, True, ("avx512f",), 1.2),
-    Candidate("avx2x8", 8, False, ("avx2",), 1.6),
-    Candidate("vector4", 4, False, (), 1.8),
-    Candidate("scalar", 1, False, (), 1.6),
+    Candidate("avx512x16", ("avx512f",), 1.2),
+    Candidate("sha4", ("sha", "sse4.1"), 0.4),
+    Candidate("avx2x8", ("avx2",), 1.6),
+    Candidate("vector4", (), 1.8),
+    Candidate("scalar", (), 1.6),
 )
 
 
@@ -68,24 +64,28 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
     if candidate.unusable is not None:
         raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")
     # numba takes 0.3 s to import, and a machine whose candidates are only listed never needs it.
-    from native.compiled import compile_fill, compile_midstates, compile_scan  # noqa: PLC0415
+    from native.compiled import LOWERINGS, compile_fill, compile_midstates, compile_scan  # noqa: PLC0415
 
     features = features or host_features()
     folder = cache.folder_for
+    lowering = LOWERINGS[candidate.name]
+    several = candidate.name + "+" if candidate.name + "+" in LOWERINGS else candidate.name
+    run_scan = compile_scan(features, candidate.name, folder(candidate.name))
     kernel = Kernel(
         name=candidate.name,
-        lanes=candidate.lanes,
+        lanes=lowering.lanes,
         requires=candidate.requires,
-        slots=layout().slots,
-        operations=layout().operations,
-        run_scan=compile_scan(features, candidate.lanes, ternary=candidate.ternary, folder=folder(candidate.name)),
+        layout=lowering.layout(),
+        scratch_words=lowering.scratch_words,
+        run_scan=run_scan,
+        run_several=compile_scan(features, several, folder(several)) if several != candidate.name else run_scan,
         run_midstates=compile_midstates(features, folder("midstates")),
-        run_fill=compile_fill(features, folder("fill")),
+        run_fill=compile_fill(features, candidate.name, folder("fill-" + candidate.name)),
     )
     try:
         prove(kernel)
     except ProofError:
-        for name in (candidate.name, *_COMMON):  # what is on disk is suspect too
+        for name in (candidate.name, several, "midstates", "fill-" + candidate.name):  # what is on disk is suspect too
             cache.forget(name)
         raise
     return kernel

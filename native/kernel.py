@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from native.cache import NO_CACHE, KernelCache
 from native.features import host_features
-from native.symbolic import MIDSTATE_WORDS, Operations
+from native.symbolic import MIDSTATE_WORDS, Layout
 
 NONCES = 1 << 32
+_ALIGNMENT = 16  # words in front of scratch memory until it starts at a multiple of 64 bytes
 
 Words = NDArray[np.uint32]
 
@@ -23,18 +24,23 @@ Words = NDArray[np.uint32]
 class Kernel:
     """A search that has been compiled and proven; shared by as many threads as like.
 
-    lanes: nonces tested at once. requires: the CPU features that it uses. slots: the words of a row of parameters.
-    operations: what one nonce costs under one version.
+    lanes: nonces tested at once. requires: the CPU features that it uses. layout: what it costs, and its parameters.
     """
 
     name: str
     lanes: int
     requires: tuple[str, ...]
-    slots: int
-    operations: Operations
+    layout: Layout
+    scratch_words: int
     run_scan: Callable[..., Any] = field(repr=False)
+    run_several: Callable[..., Any] = field(repr=False)
     run_midstates: Callable[..., Any] = field(repr=False)
     run_fill: Callable[..., Any] = field(repr=False)
+
+    @property
+    def slots(self) -> int:
+        """The words of a row of parameters."""
+        return self.layout.slots
 
 
 def prepare(kernel: Kernel, header76: bytes, versions: Sequence[int], target: int) -> Words:
@@ -79,7 +85,9 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
     rows = len(params)
     if not 0 < rows <= len(hits):
         raise ValueError(f"{rows} rows of parameters need at least one row and as much room for hits, not {len(hits)}")
-    done, found = kernel.run_scan(params, start, count, hits, cancel, epoch, np.empty(rows, np.uint32))
+    masks, scratch = np.empty(rows, np.uint32), np.empty(kernel.scratch_words + _ALIGNMENT, np.uint32)
+    run = kernel.run_scan if rows == 1 else kernel.run_several
+    done, found = run(params, start, count, hits, cancel, epoch, masks, scratch)
     return done, found
 
 

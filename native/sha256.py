@@ -7,7 +7,7 @@ tagged words in `word`, machine code through `vector`. hashlib is the judge of a
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 MASK = 0xFFFFFFFF
@@ -94,42 +94,57 @@ def midstate(prefix64: bytes) -> list[int]:
 
 def compress(algebra: Algebra[W], state: Sequence[W], block: Sequence[W]) -> list[W]:
     """The eight state words after one block of sixteen words."""
-    a, e = _rounds(algebra, state, block, last=ROUNDS - 1, last_a=ROUNDS - 1)
-    return [algebra.add(old, new) for old, new in zip(state, [*a[:-5:-1], *e[:-5:-1]], strict=True)]
+    done = state_after(algebra, state, message(algebra, block), ROUNDS)
+    return [algebra.add(old, new) for old, new in zip(state, done, strict=True)]
 
 
-def last_word(algebra: Algebra[W], state: Sequence[W], block: Sequence[W]) -> W:
+def state_after(algebra: Algebra[W], state: Sequence[W], keyed: Iterable[W], rounds: int) -> list[W]:
+    """The eight state words after so many rounds, to which the old state has not been added."""
+    a, e = _rounds(algebra, state, keyed, last=rounds - 1, last_a=rounds - 1)
+    return [*a[:-5:-1], *e[:-5:-1]]
+
+
+def last_word(algebra: Algebra[W], state: Sequence[W], keyed: Iterable[W]) -> W:
     """The eighth state word after one block, by the rounds that it depends on and no others."""
-    _, e = _rounds(algebra, state, block, last=VERDICT_ROUND, last_a=VERDICT_ROUND - 4)
+    _, e = _rounds(algebra, state, keyed, last=VERDICT_ROUND, last_a=VERDICT_ROUND - 4)
     return algebra.add(state[7], e[-1])
 
 
-def double_hash_last_word(algebra: Algebra[W], midstate: Sequence[W], tail: Sequence[W], nonce: W) -> W:
-    """The last word of the double SHA-256 of an 80-byte header, as SHA-256 orders its bytes.
+def header_block(algebra: Algebra[W], tail: Sequence[W], nonce: W) -> list[W]:
+    """The second block of an 80-byte header.
 
-    midstate: 8 words; tail: the 3 words of header bytes 64..75; nonce: the word of bytes 76..79, so the byte-swapped
-    nonce. Byte-swapped in turn, the result is the most significant 32 bits of the hash as a number.
+    tail: the 3 words of bytes 64..75; nonce: the word of bytes 76..79, so the byte-swapped nonce.
     """
     constant = algebra.constant
-    zero, padding = constant(0), constant(PADDING)
-    digest = compress(algebra, midstate, [*tail, nonce, padding, *[zero] * 10, constant(80 * 8)])
-    return last_word(algebra, [constant(x) for x in IV], [*digest, padding, *[zero] * 6, constant(32 * 8)])
+    return [*tail, nonce, constant(PADDING), *[constant(0)] * 10, constant(80 * 8)]
+
+
+def digest_block(algebra: Algebra[W], digest: Sequence[W]) -> list[W]:
+    """The block that holds a digest, to be hashed again."""
+    constant = algebra.constant
+    return [*digest, constant(PADDING), *[constant(0)] * 6, constant(32 * 8)]
+
+
+def message(algebra: Algebra[W], block: Sequence[W]) -> Iterator[W]:
+    """What the rounds add, one after the other: the word of the schedule plus the round's constant."""
+    w = list(block)
+    for t in range(ROUNDS):
+        if t >= len(w):
+            w.append(_schedule(algebra, w, t))
+        yield algebra.add(w[t], algebra.constant(K[t]))
 
 
 def _rounds(
-    algebra: Algebra[W], state: Sequence[W], block: Sequence[W], *, last: int, last_a: int
+    algebra: Algebra[W], state: Sequence[W], keyed: Iterable[W], *, last: int, last_a: int
 ) -> tuple[list[W], list[W]]:
     """The values that a and e take: a[t + 4] is a after round t, a[3] down to a[0] are a, b, c, d before it.
 
     The other six words of the state are these two, one to three rounds late.
     """
-    add, constant = algebra.add, algebra.constant
-    a, e, w = list(state[3::-1]), list(state[:3:-1]), list(block)
-    for t in range(last + 1):
-        if t >= len(w):
-            w.append(_schedule(algebra, w, t))
-        step = add(add(e[t], w[t]), constant(K[t]))
-        step = add(step, algebra.choose(e[t + 3], e[t + 2], e[t + 1]))
+    add = algebra.add
+    a, e = list(state[3::-1]), list(state[:3:-1])
+    for t, word in zip(range(last + 1), keyed, strict=False):
+        step = add(add(e[t], word), algebra.choose(e[t + 3], e[t + 2], e[t + 1]))
         step = algebra.shared(add(step, _rotations(algebra, e[t + 3], ROUND_E)))
         e.append(algebra.shared(add(a[t], step)))
         if t <= last_a:

@@ -7,13 +7,22 @@ for the parameter block; `sha256.last_word` leaves out what comes after the verd
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
-from native.sha256 import Algebra, double_hash_last_word
-from native.word import Metal, Program, Symbolic, Term, Word
+from native.sha256 import (
+    IV,
+    ROUNDS,
+    Algebra,
+    digest_block,
+    header_block,
+    last_word,
+    message,
+    state_after,
+)
+from native.word import Metal, Program, Symbolic, Term, Uniform, Word
 
 MIDSTATE_WORDS = 8
 TAIL_WORDS = 3  # header bytes 64..75: the end of the merkle root, the time, the compact target
@@ -24,19 +33,21 @@ W = TypeVar("W")
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What one nonce costs under one midstate, in operations on 32-bit words, the parameter block not counted."""
+    """What one nonce costs, in operations on 32-bit words and in SHA instructions; the parameter block not counted."""
 
-    add: int
-    rotate: int
-    shift: int
-    xor3: int
-    choose: int
-    majority: int
+    add: int = 0
+    rotate: int = 0
+    shift: int = 0
+    xor3: int = 0
+    choose: int = 0
+    majority: int = 0
+    round_pairs: int = 0  # instructions that do two rounds
+    extensions: int = 0  # instructions towards the next four words of a schedule
 
     @property
     def total(self) -> int:
         """Operations on a machine that rotates, and takes any function of three words, in one: AVX-512, GPUs."""
-        return self.add + self.rotate + self.shift + self.xor3 + self.choose + self.majority
+        return sum(astuple(self))
 
     @property
     def two_operand_total(self) -> int:
@@ -45,16 +56,23 @@ class Operations:
         A rotation is two shifts and an or, Ch three operations, and so is Maj, sharing an exclusive or with its
         neighbour round.
         """
-        return self.add + 3 * self.rotate + self.shift + 2 * self.xor3 + 3 * (self.choose + self.majority)
+        return self.total + 2 * self.rotate + self.xor3 + 2 * (self.choose + self.majority)
+
+    def __add__(self, other: Operations) -> Operations:
+        return Operations(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The parameter block: which term of the job's program stands in which slot; the target's word comes last."""
+    """The parameter block: which term of the job's program stands in which slot; the target's word comes last.
+
+    shared: what a nonce costs once for all versions; own: what it costs for each.
+    """
 
     program: Program
     terms: tuple[Term, ...]
-    operations: Operations
+    shared: Operations
+    own: Operations
 
     @property
     def target_slot(self) -> int:
@@ -69,65 +87,69 @@ class Layout:
         return self.program.run(algebra, [*midstate, *tail], self.terms)
 
 
-def search_word(metal: Metal[V], nonce: V) -> V:
-    """Have the metal compute the last word of the hash of every nonce; `nonce` is byte-swapped, as SHA-256 reads it."""
-    return _search(metal, nonce)[1]
+class Search(Generic[V]):
+    """The double hash of a header, cut in two: the message that the nonce makes, then the hash under a midstate.
+
+    The message is the same for every version, so that several share it. Terms belong to the program that made them.
+    """
+
+    def __init__(self, metal: Metal[V], program: Program, slots: Sequence[Term] = ()) -> None:
+        self.symbolic = Symbolic(program, metal, slots)
+        known = [Word[V](uniform=term) for term in program.inputs]
+        self.midstate, self._tail = known[:MIDSTATE_WORDS], known[MIDSTATE_WORDS:]
+
+    def header_message(self, nonce: V) -> Iterator[Word[V]]:
+        """What the rounds of the header's second block add; `nonce` is byte-swapped, as SHA-256 reads it."""
+        block = header_block(self.symbolic, self._tail, Word(nonce))
+        for word in message(self.symbolic, block):
+            yield word if word.varying is None else Word(self.symbolic.settle(word))
+
+    def last_word(self, keyed: Iterable[Word[V]]) -> V:
+        """The last word of the double hash, from a `header_message`."""
+        symbolic = self.symbolic
+        state = state_after(symbolic, self.midstate, keyed, ROUNDS)
+        digest = [symbolic.add(old, new) for old, new in zip(self.midstate, state, strict=True)]
+        initial = [symbolic.constant(x) for x in IV]
+        return symbolic.settle(last_word(symbolic, initial, message(symbolic, digest_block(symbolic, digest))))
+
+
+def header_words(program: Program) -> list[Uniform | None]:
+    """The `header_message` as far as it does not depend on the nonce."""
+    tally: Any = Tally()
+    return [None if word.varying else word.uniform for word in Search(tally, program).header_message(tally)]
 
 
 @cache
 def layout() -> Layout:
-    """The parameter block that every lowering of the search reads."""
-    tally = _Tally()
-    symbolic, _ = _search(tally, tally)
-    return Layout(symbolic.program, tuple(symbolic.slots), Operations(**tally.counts))
+    """The parameter block of the searches that expand every round into operations on words."""
+    shared: Any = Tally()
+    own: Any = Tally()
+    first = Search(shared, Program(MIDSTATE_WORDS + TAIL_WORDS))
+    program = first.symbolic.program
+    words = list(first.header_message(shared))
+    second = Search(own, program, first.symbolic.slots)
+    second.last_word(Word(own) if word.varying else Word(uniform=word.uniform) for word in words)
+    return Layout(program, tuple(second.symbolic.slots), shared.operations(), own.operations())
 
 
-def count_operations() -> Operations:
-    """What the search asks of the metal, counted as it is emitted."""
-    return layout().operations
+class Tally:
+    """A metal that computes nothing and counts what it is asked for; it is its own only word."""
 
-
-def _search(metal: Metal[V], nonce: V) -> tuple[Symbolic[V], V]:
-    program = Program(MIDSTATE_WORDS + TAIL_WORDS)
-    symbolic = Symbolic(program, metal)
-    known = [Word[V](uniform=term) for term in program.inputs]
-    found = double_hash_last_word(symbolic, known[:MIDSTATE_WORDS], known[MIDSTATE_WORDS:], Word(nonce))
-    return symbolic, symbolic.settle(found)
-
-
-class _Tally:
-    """A metal that computes nothing and counts; it is its own only word."""
+    _FREE = ("constant", "slot", "shared", "quad", "pick")  # where words lie or come from is no work
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def constant(self, value: int) -> _Tally:  # noqa: ARG002
-        return self
+    def operations(self) -> Operations:
+        return Operations(**self._counts)
 
-    def slot(self, index: int) -> _Tally:  # noqa: ARG002
-        return self
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def count(*_: object) -> Tally:
+            if operation not in self._FREE:
+                self._counts[_KINDS.get(operation, operation)] += 1
+            return self
 
-    def add(self, *_: _Tally) -> _Tally:
-        return self._count("add")
+        return count
 
-    def rotate(self, x: _Tally, right: int) -> _Tally:  # noqa: ARG002
-        return self._count("rotate")
 
-    def shift(self, x: _Tally, right: int) -> _Tally:  # noqa: ARG002
-        return self._count("shift")
-
-    def xor3(self, *_: _Tally) -> _Tally:
-        return self._count("xor3")
-
-    def choose(self, *_: _Tally) -> _Tally:
-        return self._count("choose")
-
-    def majority(self, *_: _Tally) -> _Tally:
-        return self._count("majority")
-
-    def shared(self, x: _Tally) -> _Tally:
-        return x
-
-    def _count(self, operation: str) -> _Tally:
-        self.counts[operation] += 1
-        return self
+_KINDS = {"two_rounds": "round_pairs", "extend": "extensions", "complete": "extensions"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 
 from llvmlite import ir
 
-from native.symbolic import layout, search_word
-
-I32 = ir.IntType(32)
-I64 = ir.IntType(64)
+from native.lowering import I32, Unit, call
+from native.sha256 import ROUNDS
+from native.symbolic import Layout, Search, header_words, layout
+from native.word import Word
 
 # Truth tables of AVX-512's ternary logic, operands weighted 4, 2, 1 (Intel SDM, VPTERNLOGD).
 _XOR3, _CHOOSE, _MAJORITY = 0x96, 0xCA, 0xE8
@@ -22,7 +24,14 @@ class Lanes:
     a majority. load: gives the 32-bit value of a slot of the parameter block.
     """
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int, *, ternary: bool, load: Callable[[int], ir.Value]) -> None:
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        lanes: int,
+        *,
+        ternary: bool = False,
+        load: Callable[[int], ir.Value] | None = None,
+    ) -> None:
         self._builder = builder
         self._lanes = lanes
         self._ternary = ternary
@@ -36,6 +45,7 @@ class Lanes:
 
     def slot(self, index: int) -> ir.Value:
         if index not in self._slots:
+            assert self._load
             self._slots[index] = self.spread(self._load(index))
         return self._slots[index]
 
@@ -100,20 +110,51 @@ class Lanes:
         return self._call(f"llvm.x86.avx512.pternlog.d.{32 * self._lanes}", [a, b, c, I32(table)])
 
     def _call(self, name: str, arguments: list[ir.Value]) -> ir.Value:
-        module = self._builder.module
-        function = module.globals.get(name)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(self.type, [x.type for x in arguments]), name)
-        return self._builder.call(function, arguments)
+        return call(self._builder, name, self.type, arguments)
 
 
-def emit_search(
-    builder: ir.IRBuilder, lanes: int, first: ir.Value, load: Callable[[int], ir.Value], *, ternary: bool
-) -> ir.Value:
-    """Test the nonces first .. first + lanes - 1; one bit per lane, the lowest for `first`, says which are hits.
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A lowering: every round becomes operations on vectors.
 
-    first: a 32-bit value, a multiple of `lanes`, itself a power of two up to 32.
+    several: what versions share, the message of the header's second block, is computed once and left in memory. Worth
+    it from two versions on; for one, that message is computed between the rounds, which then wait less for each other.
     """
-    metal = Lanes(builder, lanes, ternary=ternary, load=load)
-    found = search_word(metal, metal.nonces(first))
-    return metal.at_most(metal.swap_bytes(found), metal.slot(layout().target_slot))
+
+    lanes: int
+    ternary: bool = False
+    several: bool = False
+    sse_encodings = False
+
+    @property
+    def scratch_words(self) -> int:
+        return self.lanes * ROUNDS
+
+    def layout(self) -> Layout:
+        return layout()
+
+    def emit_shared(self, builder: ir.IRBuilder, unit: Unit) -> None:
+        if not self.several:
+            return
+        metal, search = self._search(builder, unit)
+        words = (x.varying for x in search.header_message(metal.nonces(unit.first)))
+        for place, word in enumerate(x for x in words if x is not None):
+            unit.scratch.store(word, place * self.lanes, 4 * self.lanes)
+
+    def emit_own(self, builder: ir.IRBuilder, unit: Unit) -> ir.Value:
+        metal, search = self._search(builder, unit)
+        message = self._stored(metal, unit) if self.several else search.header_message(metal.nonces(unit.first))
+        found = search.last_word(message)
+        return metal.at_most(metal.swap_bytes(found), metal.slot(layout().target_slot))
+
+    def _stored(self, metal: Lanes, unit: Unit) -> Iterator[Word[ir.Value]]:
+        places = count(step=self.lanes)
+        for known in header_words(layout().program):
+            if known is None:
+                yield Word(unit.scratch.load(metal.type, next(places), 4 * self.lanes))
+            else:
+                yield Word(uniform=known)
+
+    def _search(self, builder: ir.IRBuilder, unit: Unit) -> tuple[Lanes, Search[ir.Value]]:
+        metal = Lanes(builder, self.lanes, ternary=self.ternary, load=lambda index: unit.params.load(I32, index))
+        return metal, Search(metal, layout().program, layout().terms)

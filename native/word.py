@@ -114,13 +114,13 @@ class Word(Generic[V]):
 class Symbolic(Generic[V]):
     """An algebra of Words that leaves to the metal only what depends on the nonce.
 
-    `slots` says which terms of the program the metal asked for, in the order of the parameter block.
+    slots: terms of the program in the order of the parameter block; what the metal asks for besides is appended.
     """
 
-    def __init__(self, program: Program, metal: Metal[V]) -> None:
+    def __init__(self, program: Program, metal: Metal[V], slots: Sequence[Term] = ()) -> None:
         self.program = program
         self.metal = metal
-        self.slots: list[Term] = []
+        self.slots = list(slots)
 
     def settle(self, x: Word[V]) -> V:
         """The whole value as a word of the metal."""

@@ -75,7 +75,7 @@ class Probe:
 def mining(
     probe: Probe, threads: int = 2, priority: Priority = Priority.LOW, placement: list[int | None] | None = None
 ) -> Iterator[CpuDevice]:
-    candidate = native.Candidate("probe", 1, False, (), 1.0)
+    candidate = native.Candidate("probe", (), 1.0)
     forge = Forge([candidate], lambda left: left, lambda _: probe)
     device = CpuDevice(INFO, forge, placement or [None] * threads, priority=priority)
     device.start(FakeFeed())
@@ -172,7 +172,7 @@ def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
         release.wait(10.0)
         return probe
 
-    forge = Forge([native.Candidate("probe", 1, False, (), 1.0)], lambda left: left, load)
+    forge = Forge([native.Candidate("probe", (), 1.0)], lambda left: left, load)
     device, feed = CpuDevice(INFO, forge, [None]), FakeFeed()
     device.start(feed)
     until(lambda: device.telemetry().activity == "compiling probe")
@@ -189,7 +189,7 @@ class TwoKernels:
 
     def __init__(self) -> None:
         self.first, self.better, self.release = Probe(), Probe(), threading.Event()
-        choice = [native.Candidate(name, 1, False, (), 1.0) for name in ("better", "first")]
+        choice = [native.Candidate(name, (), 1.0) for name in ("better", "first")]
         self.forge = Forge(choice, lambda left: left[::-1], self._load)
 
     def _load(self, candidate: native.Candidate) -> Probe:
@@ -243,7 +243,7 @@ def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
             raise native.ProofError("fast: missed the nonce of block 0")
         return Probe()
 
-    choice = [native.Candidate(name, 1, False, (), 1.0) for name in ("fast", "slow")]
+    choice = [native.Candidate(name, (), 1.0) for name in ("fast", "slow")]
     device = CpuDevice(INFO, Forge(choice, lambda left: left[:1], load), [None])
     device.start(FakeFeed())
     until(lambda: device.telemetry().state is State.MINING)

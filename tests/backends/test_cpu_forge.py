@@ -17,7 +17,7 @@ class Named:
 
 
 def candidate(name: str, unusable: str | None = None) -> native.Candidate:
-    return native.Candidate(name, 1, False, (), 1.0, unusable)
+    return native.Candidate(name, (), 1.0, unusable)
 
 
 GOOD, BEST = candidate("good"), candidate("best")

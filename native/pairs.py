@@ -1,0 +1,205 @@
+"""The search lowered to the SHA instructions of x86: two rounds each, on half of the state.
+
+Registers hold four words, written lowest first. The state is two of them, abef = [f, e, b, a] and cdgh = [h, g, d, c];
+two rounds make the next abef, and what was abef is the next cdgh. Several nonces at once hide the latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from llvmlite import ir
+
+from native.lowering import I32, I64, Unit, call
+from native.sha256 import IV, ROUNDS, VERDICT_ROUND, Integers, K, digest_block, header_block, message, state_after
+from native.symbolic import MIDSTATE_WORDS, TAIL_WORDS, Layout, Tally, header_words
+from native.vector import Lanes
+from native.weave import append, cut, weave
+from native.word import Program, Term, Uniform
+
+ABEF, CDGH = (5, 4, 1, 0), (7, 6, 3, 2)  # which of the words a to h
+FIRST_PAIR = 1  # rounds 0 and 1 know nothing of the nonce
+VERDICT_PAIR = VERDICT_ROUND // 2
+VERDICT_PLACE = VERDICT_ROUND % 2  # e after the verdict's round, in abef; f if the pair did one more
+QUAD = ir.VectorType(I32, 4)
+_HALVES = ir.VectorType(I64, 2)
+_START, _OLD, _TAIL = 0, 8, 16  # in the parameter block
+_INTEGERS = Integers()
+
+Q = TypeVar("Q")
+
+
+class Quads(Protocol[Q]):
+    """Registers of four words, and what the SHA instructions do with them."""
+
+    def quad(self, words: Sequence[int]) -> Q: ...
+    def add(self, a: Q, b: Q) -> Q: ...
+    def two_rounds(self, cdgh: Q, abef: Q, keyed: Q) -> Q:
+        """The next abef, by the two lowest words of `keyed`."""
+
+    def extend(self, a: Q, b: Q) -> Q:
+        """Four words of the schedule and the four after them: w[t] + sigma0(w[t + 1])."""
+
+    def complete(self, partial: Q, last: Q) -> Q:
+        """The next four words: `partial` plus sigma1 of the words two places before."""
+
+    def pick(self, a: Q, b: Q, places: Sequence[int]) -> Q:
+        """Four of the eight words of a and b."""
+
+
+def run_pairs(quads: Quads[Q], abef: Q, cdgh: Q, keyed: Iterable[Q]) -> tuple[Q, Q]:
+    """Both halves of the state after two rounds for each of `keyed`."""
+    for words in keyed:
+        abef, cdgh = quads.two_rounds(cdgh, abef, words), abef
+    return abef, cdgh
+
+
+def header_pairs(quads: Quads[Q], program: Program, load: Callable[[int], Q]) -> Iterator[Q]:
+    """What the rounds of the header's second block add, pair by pair; `load` has what is no constant."""
+    words = header_words(program)
+    for pair in range(FIRST_PAIR, ROUNDS // 2):
+        known = [word for word in words[2 * pair : 2 * pair + 2] if isinstance(word, int)]
+        yield quads.quad([*known, 0, 0]) if len(known) == 2 else load(pair)
+
+
+def initial(quads: Quads[Q]) -> tuple[Q, Q]:
+    """SHA-256's initial state in halves."""
+    return quads.quad([IV[n] for n in ABEF]), quads.quad([IV[n] for n in CDGH])
+
+
+def start_terms(program: Program) -> list[Uniform]:
+    """The state in front of FIRST_PAIR, which is the same for every nonce, as [*abef, *cdgh]."""
+    known = list(program.inputs)
+    block = header_block(program, known[MIDSTATE_WORDS:], 0)
+    state = state_after(program, known[:MIDSTATE_WORDS], message(program, block), 2 * FIRST_PAIR)
+    return [state[n] for n in ABEF + CDGH]
+
+
+def extended(quads: Quads[Q], block: Sequence[Q]) -> Iterator[Q]:
+    """What the rounds add, four at a time, from a block of four registers."""
+    w = list(block)
+    for n in range(ROUNDS // 4):
+        if n >= len(w):
+            partial = quads.add(quads.extend(w[n - 4], w[n - 3]), quads.pick(w[n - 2], w[n - 1], (1, 2, 3, 4)))
+            w.append(quads.complete(partial, w[n - 1]))
+        yield quads.add(w[n], quads.quad(K[4 * n : 4 * n + 4]))
+
+
+def header_quads(quads: Quads[Q], first: Q) -> Iterator[Q]:
+    """What the rounds of the header's second block add, four at a time; first: its first four words."""
+    block = header_block(_INTEGERS, [0] * TAIL_WORDS, 0)
+    return extended(quads, [first, *(quads.quad(block[n : n + 4]) for n in (4, 8, 12))])
+
+
+def verdict_quad(quads: Quads[Q], abef: Q, cdgh: Q) -> Q:
+    """The digest of the header as both halves of a state; a register of which one word is e after the last round."""
+    padding = digest_block(_INTEGERS, [0] * 8)[8:]
+    block = [quads.pick(abef, cdgh, (3, 2, 7, 6)), quads.pick(abef, cdgh, (1, 0, 5, 4))]
+    keyed = extended(quads, [*block, quads.quad(padding[:4]), quads.quad(padding[4:])])
+    halves = (half for words in keyed for half in (words, quads.pick(words, words, (2, 3, 2, 3))))
+    return run_pairs(quads, *initial(quads), islice(halves, VERDICT_PAIR + 1))[0]
+
+
+class Sha:
+    """Quads in LLVM IR."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self._builder = builder
+
+    def quad(self, words: Sequence[int]) -> ir.Value:
+        return ir.Constant(QUAD, list(words))
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self._builder.add(a, b)
+
+    def two_rounds(self, cdgh: ir.Value, abef: ir.Value, keyed: ir.Value) -> ir.Value:
+        return call(self._builder, "llvm.x86.sha256rnds2", QUAD, [cdgh, abef, keyed])
+
+    def extend(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return call(self._builder, "llvm.x86.sha256msg1", QUAD, [a, b])
+
+    def complete(self, partial: ir.Value, last: ir.Value) -> ir.Value:
+        return call(self._builder, "llvm.x86.sha256msg2", QUAD, [partial, last])
+
+    def pick(self, a: ir.Value, b: ir.Value, places: Sequence[int]) -> ir.Value:
+        return self._builder.shuffle_vector(a, b, self.quad(places))
+
+    def low_half(self, pair: ir.Value) -> ir.Value:
+        """Two words in 64 bits as the lowest of a register."""
+        return self._builder.bitcast(self._builder.insert_element(ir.Constant(_HALVES, [0, 0]), pair, I32(0)), QUAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A lowering: schedule and rounds in SHA instructions, `lanes` nonces side by side, each in its own registers."""
+
+    lanes: int
+    sse_encodings = True
+
+    @property
+    def scratch_words(self) -> int:
+        return self.lanes * ROUNDS
+
+    def layout(self) -> Layout:
+        return pairs_layout()
+
+    def emit_shared(self, builder: ir.IRBuilder, unit: Unit) -> None:
+        sha, metal = Sha(builder), Lanes(builder, self.lanes)
+        nonces = metal.nonces(unit.first)
+
+        def stream(lane: int) -> None:
+            nonce = builder.extract_element(nonces, I32(lane))
+            block = builder.insert_element(unit.params.load(QUAD, _TAIL), nonce, I32(TAIL_WORDS))
+            for n, keyed in enumerate(header_quads(sha, block)):
+                unit.scratch.store(keyed, lane * ROUNDS + 4 * n, 16)
+
+        self._side_by_side(builder, stream)
+
+    def emit_own(self, builder: ir.IRBuilder, unit: Unit) -> ir.Value:
+        sha, metal = Sha(builder), Lanes(builder, self.lanes)
+        found: list[ir.Value] = []
+
+        def stream(lane: int) -> None:
+            abef, cdgh = unit.params.load(QUAD, _START), unit.params.load(QUAD, _START + 4)
+            keyed = header_pairs(
+                sha,
+                self.layout().program,
+                lambda pair: sha.low_half(unit.scratch.load(I64, lane * ROUNDS + 2 * pair, 8)),
+            )
+            after = run_pairs(sha, abef, cdgh, keyed)
+            digest = [sha.add(new, unit.params.load(QUAD, n)) for new, n in zip(after, (_OLD, _OLD + 4), strict=True)]
+            found.append(builder.extract_element(verdict_quad(sha, *digest), I32(VERDICT_PLACE)))
+
+        self._side_by_side(builder, stream)
+        return emit_verdict(builder, metal, found, unit.params.load(I32, self.layout().target_slot))
+
+    def _side_by_side(self, builder: ir.IRBuilder, stream: Callable[[int], None]) -> None:
+        streams = [cut(builder, partial(stream, lane)) for lane in range(self.lanes)]
+        append(builder, weave(streams, lambda instruction: int(instruction.opname == "call")))
+
+
+def emit_verdict(builder: ir.IRBuilder, lanes: Lanes, last_e: Sequence[ir.Value], target: ir.Value) -> ir.Value:
+    """One bit per nonce, from e after the last round of each: whether the hash's most significant word is a hit."""
+    words = ir.Constant(lanes.type, ir.Undefined)
+    for n, word in enumerate(last_e):
+        words = builder.insert_element(words, word, I32(n))
+    return lanes.at_most(lanes.swap_bytes(lanes.add(words, lanes.constant(IV[7]))), lanes.spread(target))
+
+
+@cache
+def pairs_layout() -> Layout:
+    """The parameter block: the state in front of FIRST_PAIR, the midstate, the tail."""
+    program = Program(MIDSTATE_WORDS + TAIL_WORDS)
+    midstate, tail = program.inputs[:MIDSTATE_WORDS], program.inputs[MIDSTATE_WORDS:]
+    terms = [x for x in start_terms(program) if isinstance(x, Term)]
+    shared: Any = Tally()
+    own: Any = Tally()
+    for _ in header_quads(shared, shared):
+        pass
+    after = run_pairs(own, own, own, header_pairs(own, program, lambda _: own))
+    verdict_quad(own, *(own.add(half) for half in after))
+    return Layout(program, (*terms, *(midstate[n] for n in ABEF + CDGH), *tail), shared.operations(), own.operations())
