@@ -79,6 +79,7 @@ class Delivery:
         self._known: set[int] = set()  # sessions whose jobs the pool knows: the present one and those it resumed
         self._alive_from = 0  # jobs with smaller ids are dead
         self._begun: OrderedDict[int, None] = OrderedDict()  # jobs that had a share sent
+        self._resent: OrderedDict[int, None] = OrderedDict()  # shares that may have arrived before
         self._tried_both: OrderedDict[int, None] = OrderedDict()  # blocks, by share id
 
     @property
@@ -95,6 +96,8 @@ class Delivery:
             return self.give_up("the session was not resumed")
         self._known.add(session)
         returned = [submission.share for submission in self._ledger.clear()]
+        for share in returned:
+            _remember(self._resent, share.id)
         self._held.extendleft((share, share.found_at) for share in reversed(returned))
         return []
 
@@ -187,6 +190,8 @@ class Delivery:
         submission, share = sent.submission, sent.submission.share
         accepted = answer.result is True and not answer.refused
         reason = None if accepted else reason_of(answer.code, answer.text)
+        if reason is Reason.DUPLICATE and share.id in self._resent:
+            reason = None  # it was taken the first time, and only the answer was lost
         effects: list[Effect] = []
         if submission.ambiguous:
             effects += self._learn(channel, submission, reason)

@@ -47,6 +47,7 @@ class _Connection:
     extranonce1: bytes | None = None
     extranonce2_size: int = 0
     announced: tuple[Notify, float] | None = None  # came before we were ready; with the difficulty of then
+    resumed: bool = False
     ready_at: float | None = None
     job: Job | None = None
     job_at: float = 0.0
@@ -70,6 +71,7 @@ class Pool:
         self._session = 0
         self._resume: str | None = None
         self._extranonce: tuple[bytes, int] | None = None  # of the last session
+        self._tip = b""  # what the newest job builds on
         self._configures = True
         self._trying_without = False  # the present connection finds out whether configure is what the pool dislikes
         self._subscribes_extranonce = options.subscribe_extranonce
@@ -216,7 +218,7 @@ class Pool:
         extranonce = result.extranonce1, result.extranonce2_size
         resumed = self._resume is not None and extranonce == self._extranonce
         effects = self._delivery.joined(self._session, resumed=resumed)
-        connection.channel.joined = True
+        connection.channel.joined, connection.resumed = True, resumed
         self._resume, self._extranonce = result.session_id, extranonce
         connection.extranonce1, connection.extranonce2_size = extranonce
         return effects
@@ -273,8 +275,11 @@ class Pool:
         return [*self._take(connection, made, now), *self._doubts(connection, made, wall)]
 
     def _take(self, connection: _Connection, made: Made, now: float) -> list[Effect]:
-        if made.replace:
+        # The first job after a resumption is new to devices; the pool still takes shares of before, on the same tip.
+        resumed = connection.job is None and connection.resumed and made.job.prev_hash == self._tip
+        if made.replace and not resumed:
             self._delivery.replaced(made.job.id)
+        self._tip = made.job.prev_hash
         connection.job, connection.job_at = made.job, now
         self._ask_for_less(connection, now)
         return [NewJob(made.job, made.replace)]

@@ -16,8 +16,8 @@ difficulty although they are not, the replacing form:
       |            | <--------------------------------------- |         |
       +------------+                  the same                +---------+
 
-Until a form was accepted once, at most REJECTS such shares are under way: whatever happens, a change-over costs fewer
-than twice REJECTS of them.
+At first at most REJECTS such shares are under way, so that a change-over costs fewer than twice as many; with each one
+that is accepted the window opens further.
 """
 
 from __future__ import annotations
@@ -46,19 +46,18 @@ class VersionBits:
 
     fixed: Style | None = None  # decided by hand
     style: Style = Style.DIFFERENCE
-    proven: bool = False
+    _accepted: int = 0  # in a row
     _under_way: int = 0
     _rejects: int = 0
 
     def __post_init__(self) -> None:
         if self.fixed is not None:
             self.style = self.fixed
-            self.proven = True
 
     @property
     def may_send(self) -> bool:
         """Whether one more ambiguous share may go out now."""
-        return self.proven or self._under_way < REJECTS
+        return self.fixed is not None or self._under_way < REJECTS + self._accepted
 
     def sent(self) -> None:
         """An ambiguous share went out in the present style."""
@@ -70,14 +69,14 @@ class VersionBits:
             return False
         self._under_way = max(0, self._under_way - 1)
         if accepted:
-            self.proven, self._rejects = True, 0
+            self._accepted, self._rejects = self._accepted + 1, 0
         if not low or self.fixed is not None:
             return False
-        self._rejects += 1
+        self._accepted, self._rejects = 0, self._rejects + 1
         if self._rejects < REJECTS:
             return False
         self.style = Style.REPLACE if style is Style.DIFFERENCE else Style.DIFFERENCE
-        self.proven, self._rejects, self._under_way = False, 0, 0
+        self._rejects = self._under_way = 0
         return True
 
     def forget_under_way(self) -> None:

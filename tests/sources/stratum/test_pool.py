@@ -18,6 +18,7 @@ from miner.work.share import Reason, Share
 from tests.sources.stratum.talk import (
     OTHER_HASH,
     PAID,
+    PREV_HASH,
     Table,
     easy,
     line,
@@ -335,6 +336,33 @@ def test_a_resumed_session_gets_what_was_under_way_and_what_was_found_since() ->
     table.tick()
     table.hear()
     assert [params[2] for params in submits(table)] == [s.extranonce2.hex() for s in (first, second, third)]
+
+
+@pytest.mark.parametrize(("tip", "delivered"), [(PREV_HASH, 1), (OTHER_HASH, 0)])
+def test_the_first_job_after_a_resumption_kills_shares_only_with_another_tip(tip: str, delivered: int) -> None:
+    table, _ = away_with(1)
+    table.requests.clear()
+    table.connect()
+    table.answer(table.requests[-1], {})
+    table.hear()
+    table.answer(table.last("mining.subscribe"), [[["mining.notify", "s1"]], "08000002", 4])
+    table.hear()
+    request = table.last("mining.authorize")
+    table.say(line(id=request["id"], result=True, error=None) + notify("first", prev_hash=tip, clean=True))
+    table.hear()
+    assert len(submits(table)) == delivered
+    assert [answer.reason for answer in table.answers] == [Reason.STALE] * (1 - delivered)
+
+
+def test_a_share_that_had_arrived_before_the_connection_was_lost_is_no_duplicate() -> None:
+    table, _ = away_with(1)
+    table.join()
+    table.tick()
+    resent = table.last("mining.submit")
+    (fresh,) = table.submit(share_of(easy(table), b"\2\0\0\0"))
+    table.answer(resent, None, [22, "Duplicate share", None])
+    table.answer(fresh, None, [22, "Duplicate share", None])
+    assert [answer.reason for answer in table.answers] == [None, Reason.DUPLICATE]
 
 
 def test_a_new_session_gets_nothing_of_the_old() -> None:

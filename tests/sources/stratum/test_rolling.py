@@ -7,13 +7,19 @@ def refuse(bits: VersionBits, times: int) -> list[bool]:
     return [bits.answered(bits.style, accepted=False, low=True) for _ in range(times)]
 
 
-def test_only_a_few_are_under_way_until_one_was_accepted() -> None:
+def test_only_a_few_are_under_way_at_first() -> None:
     bits = VersionBits()
     for _ in range(REJECTS):
         assert bits.may_send
         bits.sent()
     assert not bits.may_send
     bits.answered(Style.DIFFERENCE, accepted=True, low=False)
+    for _ in range(2):  # the one that was answered, and one more
+        assert bits.may_send
+        bits.sent()
+    assert not bits.may_send
+    for _ in range(100):
+        bits.answered(Style.DIFFERENCE, accepted=True, low=False)
     for _ in range(100):
         assert bits.may_send
         bits.sent()

@@ -1,0 +1,76 @@
+"""`miner check` for a pool: one conversation up to the first job, told in sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Callable
+
+from miner.chain.target import Target
+from miner.sources.base import SourceMisbehaved, SourceUnreachable
+from miner.sources.stratum.connection import Connection, Dial
+from miner.sources.stratum.delivery import Leave, Say
+from miner.sources.stratum.job import read_coinbase
+from miner.sources.stratum.options import StratumOptions
+from miner.sources.stratum.pool import Pool
+from miner.work.events import NewJob, SourceUp
+from miner.work.job import Job
+
+TICK_S = 0.1
+JOB_S = 60.0  # how long the first job may take
+
+
+async def check(
+    options: StratumOptions,
+    *,
+    tls: ssl.SSLContext | None,
+    dial: Dial | None,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> list[str]:
+    """Findings; raises SourceUnreachable, SourceMisbehaved."""
+    pool = Pool(dataclasses.replace(options, follow_redirects=False))
+    connection = await Connection.open(options.host, options.port, options.connect_s, tls=tls, dial=dial)
+    findings = [f"connected to {options.name}" + (f" with {connection.secured}" if connection.secured else "")]
+    reading: asyncio.Task[bytes] | None = None
+    try:
+        pool.connected(options.port, clock())
+        async with asyncio.timeout(JOB_S):
+            while True:
+                if data := pool.data_to_send():
+                    connection.write(data)
+                reading = reading or asyncio.create_task(connection.read())
+                await asyncio.wait([reading], timeout=TICK_S)
+                effects = pool.tick(clock(), wall())
+                if reading.done():
+                    received, reading = reading.result(), None
+                    if not received:
+                        raise SourceUnreachable("the pool closed the connection")
+                    effects += pool.receive(received, clock(), wall())
+                for effect in effects:
+                    match effect:
+                        case Leave(ending, text):
+                            raise SourceMisbehaved(f"{ending}: {text}")
+                        case Say(_, event, fields):
+                            findings.append(f"{event}: {', '.join(str(value) for value in fields.values())}")
+                        case SourceUp():
+                            findings.append("the pool knows the user")
+                        case NewJob(job):
+                            return [*findings, *_of_job(job)]
+    except TimeoutError:
+        raise SourceMisbehaved(f"the pool sends no job within {JOB_S:.0f} s") from None
+    finally:
+        if reading is not None:
+            reading.cancel()
+        await connection.close()
+
+
+def _of_job(job: Job) -> list[str]:
+    announced = job.payload
+    outputs = [o for o in read_coinbase(announced.notify, announced.under).outputs if o.value]
+    rolling = f"version bits {announced.under.mask:08x}" if announced.under.mask else "no version rolling"
+    return [
+        f"job {job.key} at height {job.height}, difficulty {Target(job.share_target).difficulty:g}, {rolling}",
+        f"its coinbase pays {len(outputs)} scripts",
+    ]
