@@ -11,7 +11,7 @@ from miner.chain.target import Target
 from miner.sources.base import SourceMisbehaved, SourceUnreachable
 from miner.sources.stratum.connection import Connection, Dial
 from miner.sources.stratum.delivery import Leave, Say
-from miner.sources.stratum.job import read_coinbase
+from miner.sources.stratum.job import coinbase_of
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
 from miner.work.events import NewJob, SourceUp
@@ -68,7 +68,7 @@ async def check(
 
 def _of_job(job: Job) -> list[str]:
     announced = job.payload
-    outputs = [o for o in read_coinbase(announced.notify, announced.under).outputs if o.value]
+    outputs = [value for value, _ in coinbase_of(announced.notify, announced.under).outputs if value]
     rolling = f"version bits {announced.under.mask:08x}" if announced.under.mask else "no version rolling"
     return [
         f"job {job.key} at height {job.height}, difficulty {Target(job.share_target).difficulty:g}, {rolling}",

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from miner.chain.coinbase import parse_coinbase
 from miner.chain.errors import ChainError
 from miner.chain.hashes import ZERO_HASH
 from miner.chain.target import Target
-from miner.chain.transaction import Transaction
+from miner.sources.stratum.coinbase import SCRIPT_START, PoolCoinbase, read_coinbase
 from miner.sources.stratum.errors import BadJob
 from miner.sources.stratum.messages import MAX_COINBASE, Notify
 from miner.work.job import CoinbaseParts, Job
@@ -25,8 +24,6 @@ from miner.work.job import CoinbaseParts, Job
 NTIME_AHEAD_S = 600  # how far a job's time may be rolled; pools take up to an hour or two
 KNOWN_IDS = 64
 CLOCK_OFF_S = 7200  # a job whose time is further from ours than this is worth a word
-
-_SCRIPT_START = 4 + 1 + 32 + 4 + 1  # version, count, outpoint, length of the script (one byte up to 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Made:
 
     job: Job
     replace: bool
-    coinbase: Transaction
+    coinbase: PoolCoinbase
 
 
 class JobMaker:
@@ -75,7 +72,7 @@ class JobMaker:
         known = self._known.get(key)
         if known is not None and _same(known, announced) and self._last is known:
             return None
-        coinbase = read_coinbase(notify, under)
+        coinbase = coinbase_of(notify, under)
         job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
         last = self._last
         fresh = last is None or (
@@ -96,7 +93,7 @@ class JobMaker:
             return None
         announced = Announced(last.notify, replace(last.under, mask=mask))
         self._known[str(last.notify.job_id)] = self._last = announced
-        coinbase = read_coinbase(last.notify, last.under)
+        coinbase = coinbase_of(last.notify, last.under)
         job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
         return Made(job, bool(last.under.mask & ~mask & ~job.version), coinbase)
 
@@ -106,43 +103,21 @@ class JobMaker:
         return self._last
 
 
-def read_coinbase(notify: Notify, under: Circumstances) -> Transaction:
+def coinbase_of(notify: Notify, under: Circumstances) -> PoolCoinbase:
     """The coinbase with an extranonce2 of zeros; raises BadJob unless it is one, with the extranonces in its script."""
     prefix = bytes.fromhex(notify.coinbase1_hex) + under.extranonce1
     suffix = bytes.fromhex(notify.coinbase2_hex)
     size = len(prefix) + under.extranonce2_size + len(suffix)
     if size > MAX_COINBASE:
         raise BadJob(f"a coinbase of {size} bytes")
-    try:
-        coinbase = parse_coinbase(prefix + bytes(under.extranonce2_size) + suffix)
-    except ChainError as error:
-        raise BadJob(str(error)) from error
-    if coinbase.has_witness:  # its hash would not be the txid, which the merkle tree is made of
-        raise BadJob("its coinbase has a witness")
-    script_end = _SCRIPT_START + len(coinbase.inputs[0].script_sig)
-    if not _SCRIPT_START <= len(prefix) - len(under.extranonce1) <= len(prefix) <= script_end - under.extranonce2_size:
+    coinbase = read_coinbase(prefix + bytes(under.extranonce2_size) + suffix)
+    script_end = SCRIPT_START + len(coinbase.script)
+    if not SCRIPT_START <= len(prefix) - len(under.extranonce1) <= len(prefix) <= script_end - under.extranonce2_size:
         raise BadJob("its extranonces lie outside the coinbase's script")
     return coinbase
 
 
-def height_of(coinbase: Transaction) -> int | None:
-    """The height that a coinbase's script begins with (BIP 34); None where there is none."""
-    script = coinbase.inputs[0].script_sig
-    if 0x51 <= script[0] <= 0x60:
-        return script[0] - 0x50
-    size = script[0]
-    if not 1 <= size <= 4 or len(script) <= size:
-        return None
-    height = int.from_bytes(script[1 : 1 + size], "little", signed=True)
-    return height if height >= 0 else None
-
-
-def pays(coinbase: Transaction, script: bytes) -> bool:
-    """Whether any output of the coinbase, with a value, belongs to this script."""
-    return any(output.script == script and output.value for output in coinbase.outputs)
-
-
-def _job(announced: Announced, coinbase: Transaction, now: float, *, source: str, session: int, easing: int) -> Job:
+def _job(announced: Announced, coinbase: PoolCoinbase, now: float, *, source: str, session: int, easing: int) -> Job:
     notify, under = announced.notify, announced.under
     prev_hash = notify.prev_hash
     if prev_hash == ZERO_HASH:
@@ -172,7 +147,7 @@ def _job(announced: Announced, coinbase: Transaction, now: float, *, source: str
             extranonce2_size=under.extranonce2_size,
             branch=tuple(bytes.fromhex(sibling) for sibling in notify.branch_hex),
         ),
-        height=height_of(coinbase),
+        height=coinbase.height,
         payload=announced,
     )
 

@@ -25,7 +25,7 @@ MAX_COINBASE = 100_000  # bytes
 MAX_JOB_ID = 128  # characters; seen: up to 40
 MAX_SESSION_ID = 128
 
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_HEX = re.compile(r"[0-9a-fA-F]*")
 _MASK = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,8})")
 
 
@@ -328,7 +328,7 @@ _READERS: Mapping[str, Callable[[list[Any]], Notice]] = MappingProxyType(
 
 def _hex(value: object, what: str, size: int, *, exact: bool = False) -> str:
     """Hex digits for up to `size` bytes, as they came; bytes.fromhex alone would let blanks through."""
-    if not isinstance(value, str) or len(value) > 2 * size or not _HEX.fullmatch(value):
+    if not isinstance(value, str) or len(value) > 2 * size or len(value) % 2 or not _HEX.fullmatch(value):
         raise BadMessage(f"its {what} is no hex of {'' if exact else 'up to '}{size} bytes")
     if exact and len(value) != 2 * size:
         raise BadMessage(f"its {what} has {len(value)} digits, not {2 * size}")

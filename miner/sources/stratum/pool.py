@@ -17,7 +17,7 @@ from typing import Any
 from miner.sources.stratum import messages, protocol
 from miner.sources.stratum.delivery import Channel, Delivery, Effect, Leave, Say
 from miner.sources.stratum.errors import BadJob
-from miner.sources.stratum.job import CLOCK_OFF_S, Circumstances, JobMaker, Made, pays
+from miner.sources.stratum.job import CLOCK_OFF_S, Circumstances, JobMaker, Made
 from miner.sources.stratum.messages import Notify
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Asked, Ended, Ending, Manner, StratumClient
@@ -291,14 +291,14 @@ class Pool:
     def _audit(self, made: Made) -> None:
         """Where the operator insists, a job that does not pay is no job."""
         script = self._options.payout_script
-        if script is not None and self._options.require_payout and not pays(made.coinbase, script):
+        if script is not None and self._options.require_payout and not made.coinbase.pays(script):
             raise BadJob("its coinbase does not pay the configured address")
 
     def _doubts(self, connection: _Connection, made: Made, wall: float) -> list[Effect]:
         """What is odd about a job that is mined all the same; said once a connection."""
         effects: list[Effect] = []
         script = self._options.payout_script
-        if script is not None and not pays(made.coinbase, script) and "payout" not in connection.warned:
+        if script is not None and not made.coinbase.pays(script) and "payout" not in connection.warned:
             connection.warned.add("payout")
             effects.append(Say("warning", "payout_missing", {"job": made.job.key}))
         off = made.job.ntime - wall

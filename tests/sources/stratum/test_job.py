@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import replace
 from typing import Any
@@ -8,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miner.chain.coinbase import parse_coinbase
+from miner.chain.errors import ChainError
 from miner.chain.target import DIFFICULTY_ONE
 from miner.sources.stratum import messages
+from miner.sources.stratum.coinbase import read_coinbase
 from miner.sources.stratum.errors import BadJob, StratumMisbehaved
-from miner.sources.stratum.job import NTIME_AHEAD_S, Circumstances, JobMaker, Made, pays
+from miner.sources.stratum.job import NTIME_AHEAD_S, Circumstances, JobMaker, Made
 from miner.sources.stratum.lines import decode
 from miner.sources.stratum.messages import Notify
 from miner.work.job import CoinbaseParts
-from tests.sources.stratum.talk import COINBASE1, OTHER_HASH, PAID, WALL, notify
+from tests.sources.stratum.talk import COINBASE1, COINBASE2, OTHER_HASH, PAID, WALL, notify
 
 UNDER = Circumstances(bytes.fromhex("08000002"), 4, 2.0, 0x1FFFE000)
 
@@ -131,10 +135,33 @@ def test_the_root_of_a_recorded_job(vector: dict[str, Any]) -> None:
 
 def test_who_is_paid() -> None:
     coinbase = made(JobMaker("pool", 1), announced()).coinbase
-    assert pays(coinbase, PAID)
-    assert not pays(coinbase, PAID[:-1] + b"\0")
-    nothing = dataclasses.replace(coinbase, outputs=(dataclasses.replace(coinbase.outputs[0], value=0),))
-    assert not pays(nothing, PAID)
+    assert coinbase.pays(PAID)
+    assert not coinbase.pays(PAID[:-1] + b"\0")
+    assert not dataclasses.replace(coinbase, outputs=((0, PAID),)).pays(PAID)
+
+
+@pytest.mark.golden("stratum_v1_shares")
+def test_a_coinbase_is_read_as_the_chain_reads_it(vector: dict[str, Any]) -> None:
+    raw = bytes.fromhex(vector["coinbase_hex"])
+    expected = parse_coinbase(raw)
+    got = read_coinbase(raw)
+    assert got.script == expected.inputs[0].script_sig
+    assert got.outputs == tuple((output.value, output.script) for output in expected.outputs)
+
+
+@given(st.data())
+def test_a_damaged_coinbase_is_refused_or_read_as_the_chain_reads_it(data: st.DataObject) -> None:
+    raw = bytearray(bytes.fromhex(COINBASE1 + "08000002" + "00" * 4 + COINBASE2))
+    for _ in range(data.draw(st.integers(0, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    del raw[data.draw(st.integers(len(raw) - 3, len(raw))) :]
+    try:
+        got = read_coinbase(bytes(raw))
+    except BadJob:
+        with contextlib.suppress(ChainError):
+            assert parse_coinbase(bytes(raw)).has_witness
+    else:
+        assert len(got.outputs) == len(parse_coinbase(bytes(raw)).outputs)
 
 
 _hex = st.binary(max_size=80).map(bytes.hex)
