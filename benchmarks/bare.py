@@ -1,7 +1,7 @@
 """The bare search in a plain loop: what the whole program is measured against.
 
 A process of its own: `python -m benchmarks.bare STATE SECONDS THREADS`. Kernel, cache, cores,
-priority and length of chunks are the CPU backend's; there are no jobs, no hits, and nothing else.
+priority, versions together and length of chunks are the CPU backend's; there are no jobs, no hits, and nothing else.
 """
 
 from __future__ import annotations
@@ -54,18 +54,19 @@ def _loop(kernel: native.Kernel, core: int | None, seconds: float, together: thr
     give_way(Priority.LOW)
     if core is not None:
         os.sched_setaffinity(0, {core})
-    params = native.prepare(kernel, bytes(76), [0x20000000], _HARD)
+    versions = [0x20000000 | n << 13 for n in range(kernel.midstates)]
+    params = native.prepare(kernel, bytes(76), versions, _HARD)
     hits, cancel = np.empty((256, 2), np.uint32), np.zeros(1, np.uint32)
     begun = time.thread_time()
-    native.scan(kernel, params, 0, _WARM_UP, hits, cancel, 0)
-    count = int(_WARM_UP * SLICE_S / (time.thread_time() - begun)) // 4096 * 4096
+    native.scan(kernel, params, 0, _WARM_UP // len(versions), hits, cancel, 0)
+    count = max(int(_WARM_UP // len(versions) * SLICE_S / (time.thread_time() - begun)) // 4096 * 4096, 4096)
     together.wait()
     hashes, start = 0, 0
     clock, processor = time.perf_counter_ns(), time.thread_time_ns()
     end = clock + int(seconds * 1e9)
     while time.perf_counter_ns() < end:
         start = start + count if start + 2 * count <= 1 << 32 else 0
-        hashes += native.scan(kernel, params, start, count, hits, cancel, 0)[0]
+        hashes += native.scan(kernel, params, start, count, hits, cancel, 0)[0] * len(versions)
     return hashes, time.perf_counter_ns() - clock, time.thread_time_ns() - processor
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +130,10 @@ class TimedSearch:
         self._search = search
         self._stopwatch = stopwatch
         self.name = search.name
+        self.midstates = search.midstates
 
-    def prepare(self, header76: bytes, version: int, target: int) -> Words:
-        return self._search.prepare(header76, version, target)
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
+        return self._search.prepare(header76, versions, target)
 
     def scan(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int

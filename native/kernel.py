@@ -25,6 +25,7 @@ class Kernel:
     """A search that has been compiled and proven; shared by as many threads as like.
 
     lanes: nonces tested at once. requires: the CPU features that it uses. layout: what it costs, and its parameters.
+    midstates: how many versions to search together, where a job has as many.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Kernel:
     requires: tuple[str, ...]
     layout: Layout
     scratch_words: int
+    midstates: int
     run_scan: Callable[..., Any] = field(repr=False)
     run_several: Callable[..., Any] = field(repr=False)
     run_midstates: Callable[..., Any] = field(repr=False)

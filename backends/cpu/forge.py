@@ -26,7 +26,11 @@ class Search(Protocol):
     @property
     def name(self) -> str: ...
 
-    def prepare(self, header76: bytes, version: int, target: int) -> Words: ...
+    @property
+    def midstates(self) -> int:
+        """How many versions it likes to be given at once."""
+
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words: ...
 
     def scan(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
@@ -43,8 +47,12 @@ class NativeSearch:
     def name(self) -> str:
         return self._kernel.name
 
-    def prepare(self, header76: bytes, version: int, target: int) -> Words:
-        return native.prepare(self._kernel, header76, [version], target)
+    @property
+    def midstates(self) -> int:
+        return self._kernel.midstates
+
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
+        return native.prepare(self._kernel, header76, versions, target)
 
     def scan(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int

@@ -22,8 +22,8 @@ from .forge import Forge, Search, Words
 from .rectangle import Position
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before
-_FIRST_CHUNK = 1 << 16
-_GRAIN = 1 << 12  # chunks are multiples of this, so of every kernel's width
+_FIRST_CHUNK = 1 << 16  # hashes
+_GRAIN = 1 << 12  # nonces: chunks are multiples of this, so of every kernel's width
 _ROOM = 256  # hits per chunk; more of them only make it shorter
 _SMOOTHING = 0.2
 
@@ -57,7 +57,7 @@ class Hasher:
         self._cycle = DutyCycle(controls.duty)
         self._search: Search | None = None
         self._position: Position | None = None
-        self._prepared: tuple[Position, int] | None = None  # what the parameters stand for
+        self._prepared: tuple[Position, tuple[int, ...]] | None = None  # what the parameters stand for
         self._params: Words = np.empty((0, 0), np.uint32)
         self._hits: Words = np.empty((_ROOM, 2), np.uint32)
         self._hps: float | None = None
@@ -82,7 +82,7 @@ class Hasher:
             self._rest(State.PAUSED, epoch, _LOOK_S)
         elif (position := self._current()) is None:
             work = feed.take(_LOOK_S)
-            self._position = Position(work) if work else None
+            self._position = Position(work, search.midstates) if work else None
             if not work:
                 self.state = State.IDLE
         elif (due_s := self._duty().due_s) > 0:
@@ -95,7 +95,7 @@ class Hasher:
     def _current(self) -> Position | None:
         """Where to go on; None when there is nothing left of it or something better to do."""
         position = self._position
-        if position is None or position.version is None or not self._feed.fresh(position.work):
+        if position is None or not position.versions or not self._feed.fresh(position.work):
             return None
         return position
 
@@ -111,31 +111,28 @@ class Hasher:
         self._cycle.rested(self._clock() - since)
 
     def _mine(self, search: Search, position: Position, epoch: int) -> None:
-        work, version, start = position.work, position.version, position.nonce
-        assert version is not None
+        work, versions, start = position.work, position.versions, position.nonce
         if search is not self._search:
             self._search, self._prepared, self._hps, self.best_hps = search, None, None, None
-        if self._prepared != (position, version):
-            header76 = work.header(0, version, work.ntime)[:76]
-            self._params, self._prepared = search.prepare(header76, version, work.target), (position, version)
-        count = min(self._chunk, NONCES - start)
+        if self._prepared != (position, versions):
+            header76 = work.header(0, versions[0], work.ntime)[:76]
+            self._params, self._prepared = search.prepare(header76, versions, work.target), (position, versions)
+        whole = max(self._chunk // len(versions) // _GRAIN * _GRAIN, _GRAIN)
+        count = min(whole, NONCES - start)
         since = self._clock()
         done, found = search.scan(self._params, start, count, self._hits, self._feed.cancel, epoch)
         took_s = self._clock() - since
         position.advance(done)
-        for nonce in self._hits[:found, 0].tolist():
-            self._feed.found(Hit(work, nonce, version, work.ntime))
+        for nonce, row in self._hits[:found].tolist():
+            self._feed.found(Hit(work, nonce, versions[row], work.ntime))
         if done:
-            self._feed.worked(work, done)
-        self._learn(done, count, took_s)
+            self._feed.worked(work, done * len(versions))
+        self._cycle.hashed(took_s)
+        if done == whole and took_s > 0:  # a chunk that was cut short says too little
+            self._learn(done * len(versions) / took_s)
 
-    def _learn(self, done: int, count: int, seconds: float) -> None:
-        """Fit the next chunk to the speed of this one; one that was cut short says too little."""
-        self._cycle.hashed(seconds)
-        if done < count or count < self._chunk or seconds <= 0:
-            return
-        hps = done / seconds
+    def _learn(self, hps: float) -> None:
+        """Fit the next chunk to the speed of this one."""
         self._hps = hps if self._hps is None else self._hps + _SMOOTHING * (hps - self._hps)
         self.best_hps = max(self._hps, self.best_hps or 0.0)
-        wanted = min(int(self._hps * self._cycle.slice_s), 4 * self._chunk, NONCES)
-        self._chunk = max(wanted // _GRAIN * _GRAIN, _GRAIN)
+        self._chunk = max(min(int(self._hps * self._cycle.slice_s), 4 * self._chunk), _GRAIN)

@@ -1,29 +1,36 @@
-"""The way through a lease: version by version under the mask, each with its 2^32 nonces upwards from 0.
+"""The way through a lease: a few versions under the mask at a time, with all 2^32 nonces of theirs upwards from 0.
 
-One version at a time: the kernels gain nothing from several (22.5 MH/s with 1, 22.7 with 16, on AVX-512), and a
-position is then one pair of numbers.
+Versions go together because kernels share work between them: on AVX-512 16 of them are searched 1.2 times as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from backends.base import NONCES, Work
 
 
 class Position:
-    """Where one thread is in its lease; `version` is None when the lease is used up."""
+    """Where one thread is in its lease.
 
-    def __init__(self, work: Work) -> None:
+    versions: those that are searched now, at most `together` of them; empty when the lease is used up.
+    """
+
+    def __init__(self, work: Work, together: int) -> None:
         self.work = work
         self.nonce = 0
-        self._versions = versions(work)
-        self.version: int | None = next(self._versions)
+        self._together = together
+        self._left = versions(work)
+        self.versions = self._next()
 
     def advance(self, nonces: int) -> None:
         self.nonce += nonces
         if self.nonce == NONCES:
-            self.nonce, self.version = 0, next(self._versions, None)
+            self.nonce, self.versions = 0, self._next()
+
+    def _next(self) -> tuple[int, ...]:
+        return tuple(islice(self._left, self._together))
 
 
 def versions(work: Work) -> Iterator[int]:

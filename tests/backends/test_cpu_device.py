@@ -40,6 +40,7 @@ class Probe:
     """A search that runs until it is cancelled and tells what it saw of the thread that it runs in."""
 
     name = "probe"
+    midstates = 1
 
     def __init__(self) -> None:
         self.lock = threading.Condition()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,23 +32,25 @@ class FakeSearch:
     name: str = "fake"
     hps: float = 1e7
     hits: tuple[int, ...] = ()
-    prepared: list[tuple[bytes, int, int]] = field(default_factory=list)
+    midstates: int = 1
+    prepared: list[tuple[bytes, tuple[int, ...], int]] = field(default_factory=list)
     scanned: list[range] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
 
-    def prepare(self, header76: bytes, version: int, target: int) -> Words:
-        self.prepared.append((header76, version, target))
-        return np.zeros((1, 1), np.uint32)
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
+        self.prepared.append((header76, tuple(versions), target))
+        return np.zeros((len(versions), 1), np.uint32)
 
     def scan(self, *arguments: Any) -> tuple[int, int]:
-        _, start, count, hits, cancel, epoch = arguments
+        params, start, count, hits, cancel, epoch = arguments
         self.before()
         if cancel[0] != epoch:
             return 0, 0
-        self.clock.now += count / self.hps
+        self.clock.now += count * len(params) / self.hps
         self.scanned.append(range(start, start + count))
         found = [nonce for nonce in self.hits if nonce in self.scanned[-1]]
         hits[: len(found), 0] = found
+        hits[: len(found), 1] = len(params) - 1
         return count, len(found)
 
 
@@ -60,7 +62,7 @@ class WaitingFeed(FakeFeed):
         self.clock = clock
         self.waits: list[float] = []
 
-    def wait(self, epoch: int, timeout: float) -> bool:  # noqa: ARG002 # nobody interrupts one thread
+    def wait(self, epoch: int, timeout: float) -> bool:  # nobody interrupts one thread
         self.waits.append(timeout)
         self.clock.now += timeout
         return False
@@ -92,7 +94,7 @@ def test_a_lease_is_searched_whole_and_once_then_the_next_is_taken() -> None:
     bench.until(lambda: len(bench.feed.taken) == 2)
     work = bench.feed.taken[0]
     assert bench.feed.hashes[work.id] == 4 * NONCES
-    assert [version for _, version, _ in bench.search.prepared] == [work.version | rolled for rolled in range(4)]
+    assert [x for _, versions, _ in bench.search.prepared for x in versions] == [work.version | x for x in range(4)]
     covered = 0
     for nonces in bench.search.scanned:
         assert nonces.start == covered % NONCES
@@ -100,11 +102,36 @@ def test_a_lease_is_searched_whole_and_once_then_the_next_is_taken() -> None:
     assert covered == 4 * NONCES
 
 
+def test_a_search_is_given_as_many_versions_as_it_likes_and_the_lease_has() -> None:
+    bench = Bench(Template(version_mask=7 << 13), hps=1e11, midstates=5)
+    bench.until(lambda: len(bench.feed.taken) == 2)
+    work = bench.feed.taken[0]
+    given = [versions for _, versions, _ in bench.search.prepared]
+    assert [len(versions) for versions in given[:2]] == [5, 3]
+    assert sorted(given[0] + given[1]) == [work.version | rolled << 13 for rolled in range(8)]
+    assert bench.feed.hashes[work.id] == 8 * NONCES
+
+
+def test_a_hit_is_reported_with_the_version_of_its_row() -> None:
+    bench = Bench(Template(version_mask=7, target=(1 << 256) - 1), hits=(7,), midstates=8)
+    bench.until(lambda: len(bench.feed.hits) == 1)
+    (hit,) = bench.feed.hits
+    assert (hit.nonce, hit.version) == (7, bench.search.prepared[0][1][-1])
+    assert bench.feed.hashes[hit.work.id] == 8 * len(bench.search.scanned[0])
+
+
+def test_many_versions_make_a_chunk_of_fewer_nonces_not_a_longer_one() -> None:
+    bench = Bench(Template(version_mask=0xF), hps=3e7, midstates=16)
+    bench.until(lambda: len(bench.search.scanned) == 20)
+    assert 16 * len(bench.search.scanned[-1]) / 3e7 == pytest.approx(SLICE_S, rel=0.05)
+    assert bench.hasher.best_hps == pytest.approx(3e7)
+
+
 def test_the_search_is_prepared_for_the_header_that_hits_are_reported_on() -> None:
     bench = Bench(Template(target=(1 << 256) - 1), hits=(7, 70_000))
     bench.until(lambda: len(bench.feed.hits) == 2)
     work, hit = bench.feed.taken[0], bench.feed.hits[0]
-    header76, version, target = bench.search.prepared[0]
+    header76, (version,), target = bench.search.prepared[0]
     assert (header76, target) == (work.header(0, version, work.ntime)[:76], work.target)
     assert (hit.work, hit.nonce, hit.version, hit.ntime) == (work, 7, version, work.ntime)
     assert bench.feed.verdicts == {Verdict.GOOD: 2}

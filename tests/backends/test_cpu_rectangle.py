@@ -21,11 +21,17 @@ def test_every_version_of_the_lease_comes_once_its_own_first(bits: list[int]) ->
     assert all(work.covers(0, version, work.ntime) for version in walked)
 
 
-def test_a_version_ends_after_its_last_nonce_and_the_lease_after_its_last_version() -> None:
-    position = Position(replace(WORK, version_mask=1))
+def test_versions_end_after_their_last_nonce_and_the_lease_after_its_last_version() -> None:
+    position = Position(replace(WORK, version_mask=0b11), together=3)
+    first = position.versions
     position.advance(NONCES - 1)
-    assert (position.version, position.nonce) == (WORK.version, NONCES - 1)
+    assert (position.versions, position.nonce) == (first, NONCES - 1)
     position.advance(1)
-    assert (position.version, position.nonce) == (WORK.version | 1, 0)
+    assert (position.versions, position.nonce) == ((WORK.version | 0b11,), 0)
     position.advance(NONCES)
-    assert position.version is None
+    assert position.versions == ()
+
+
+def test_without_version_bits_the_version_of_the_work_is_all_there_is() -> None:
+    position = Position(replace(WORK, version_mask=0), together=16)
+    assert position.versions == (WORK.version,)

@@ -86,6 +86,18 @@ def test_any_range_is_scanned_exactly(  # noqa: PLR0917 # one drawn value each
     assert not hits[found:].any()
 
 
+def test_as_many_versions_as_a_kernel_likes_are_searched_exactly(
+    kernel: native.Kernel, hashlib_hits: Reference
+) -> None:
+    versions = [0x20000000 | rolled << 13 for rolled in range(kernel.midstates)]
+    params = native.prepare(kernel, HEADER, versions, 1 << 252)
+    hits, start, count = room(400), 0x7FFFFFF3, 150
+    done, found = native.scan(kernel, params, start, count, hits, epoch(), 0)
+    assert done == count
+    assert pairs(hits, found) == hashlib_hits(HEADER, versions, 1 << 252, range(start, start + count))
+    assert {row for _, row in pairs(hits, found)} == set(range(kernel.midstates))
+
+
 def test_a_flood_of_hits_loses_none(kernel: native.Kernel) -> None:
     versions, start, end = [1, 2, 3], NONCES - 5001, NONCES
     params = native.prepare(kernel, HEADER, versions, ALL)
