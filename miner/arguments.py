@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    if option.told.switch:
+        group.add_argument(option.flag, dest=option.name, action="store_const", const="true", help=option.meaning)
+        return
     group.add_argument(
         option.flag,
         dest=option.name,

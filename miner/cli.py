@@ -6,9 +6,12 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+
+import structlog
 
 from backends.base import DeviceInfo, Host
 from miner import logs
@@ -19,6 +22,8 @@ from miner.inventory import Inventory, take_inventory
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, select
 from miner.sources.base import Source, SourceError
+
+log = structlog.get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _mine(arguments: Arguments, loaded: Loaded) -> int:
     from miner.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
 
-    return mine(arguments, loaded)
+    status = mine(arguments, loaded)
+    busy = [thread.name for thread in threading.enumerate() if thread.daemon]
+    if busy:
+        # A compiler or a longpoll cannot be interrupted, and Python's own end would pull the ground from under it.
+        log.debug("left_behind", threads=busy)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:

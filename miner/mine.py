@@ -37,6 +37,7 @@ from miner.ui.screen import Screen, possible
 from miner.ui.tail import Tail
 from miner.work.events import Finish
 from miner.work.manager import Limits, Manager
+from miner.work.strategy import Failover
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,8 @@ class _Run:
         self._pools: dict[Pool, Source] = {}
         sources = self._sources(configuration)
         limits = Limits(configuration.blocks, configuration.shares, configuration.seconds)
-        manager = Manager([source.name for source in sources], limits)
+        strategy = Failover(configuration.return_after)
+        manager = Manager([source.name for source in sources], limits, strategy)
         self.engine = Engine(manager, sources, worthless=configuration.worthless)
 
     def mine(self) -> Finish:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from miner.chain.errors import AddressError
 from miner.chain.network import Network
 from miner.config import Configuration, Pool, PoolUrl
 from miner.sources.base import Source, SourceMisconfigured
+from miner.sources.stratum.options import Tls
 
 Rate = Callable[[], float | None]  # hashes a second, of all devices
 
@@ -31,6 +31,8 @@ def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Pa
     """
     if pool.url.kind.node:
         return _node(pool, configuration, journal_folder)
+    if pool.url.kind.stratum:
+        return _stratum(pool, configuration)
     match pool.url.scheme:
         case "embedded":
             from miner.sources.embedded.source import ANYONE, EmbeddedSource  # noqa: PLC0415
@@ -58,7 +60,7 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
 
     def node(url: PoolUrl, login: Login) -> Node:
         assert url.host is not None
-        tls = ssl.create_default_context() if url.scheme == "rpc+https" else None
+        tls = _tls(pool).context() if url.kind.tls else None
         return Node(Endpoint(url.host, url.port or network.rpc_port, url.path or "/", tls), login)
 
     login: Login
@@ -80,13 +82,46 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
     return NodeSource(options, Journal(journal_folder) if journal_folder else None)
 
 
+def _stratum(pool: Pool, configuration: Configuration) -> Source:
+    from miner.sources.stratum.options import StratumOptions  # noqa: PLC0415
+    from miner.sources.stratum.source import StratumSource  # noqa: PLC0415
+
+    assert pool.url.host is not None
+    assert pool.url.port is not None
+    assert pool.user is not None  # the configuration saw to that
+    script = None
+    if pool.address is not None:
+        script = payout_script(pool.address, configuration.network or _networks(pool.address)[0])
+    options = StratumOptions(
+        host=pool.url.host,
+        port=pool.url.port,
+        user=pool.user,
+        password=pool.password.get_secret_value() if pool.password else "x",
+        tls=_tls(pool) if pool.url.kind.tls else None,
+        proxy=pool.proxy.get_secret_value() if pool.proxy else None,
+        suggest_difficulty=pool.suggest_difficulty,
+        payout_script=script,
+        require_payout=pool.require_payout,
+    )
+    return StratumSource(options)
+
+
+def _tls(pool: Pool) -> Tls:
+    return Tls(ca_file=pool.ca_file, insecure=pool.insecure)
+
+
 def _network(address: str, configured: Network | None) -> Network:
     """The network that an address belongs to; test networks share theirs, so there the operator must say which."""
-    able = [network for network in ([configured] if configured else Network) if _pays_on(address, network)]
+    able = [configured] if configured else _networks(address)
     if len(able) == 1:
         return able[0]
     names = ", ".join(network.label for network in able)
     raise SourceMisconfigured(f"address {address} is one of several networks ({names}): give --network")
+
+
+def _networks(address: str) -> list[Network]:
+    """Those whose addresses look like this one; a script is the same on all of them."""
+    return [network for network in Network if _pays_on(address, network)]
 
 
 def _pays_on(address: str, network: Network) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,8 +65,10 @@ class Home:
             "MINER_STATE_DIR": str(self.state),
             "NO_COLOR": "1",
         }
-        self.state.mkdir(mode=0o700)
-        (self.state / "kernels").symlink_to(kernels)
+        self._kernels = kernels
+        # Copies, not links: a cache of code is used only where it lies in a folder that is nobody else's.
+        shutil.copytree(kernels, self.state / "kernels")
+        self.state.chmod(0o700)
         self._started: list[Miner] = []
 
     def start(self, *arguments: str, **more: str) -> Miner:
@@ -80,6 +83,8 @@ class Home:
             if miner.process.poll() is None:
                 miner.process.kill()
                 miner.process.wait()
+        if not any(self._kernels.iterdir()):
+            shutil.copytree(self.state / "kernels", self._kernels, dirs_exist_ok=True)
 
 
 @contextmanager

@@ -20,7 +20,10 @@ from .pool_url import PoolUrl, parsed
 from .problems import ConfigError, Origin, said
 
 _NODE = ("cookie_file", "also_submit")  # only a node has these
-_SHARED = ("user", "password", "address", *_NODE)
+_STRATUM = ("proxy", "suggest_difficulty", "require_payout")  # only a Stratum pool
+_TLS = ("ca_file", "insecure")
+_FILES = ("cookie_file", "ca_file")
+_SHARED = ("user", "password", "address", *_NODE, *_STRATUM, *_TLS)
 
 
 @dataclass(slots=True)
@@ -91,8 +94,9 @@ class Credentials:
             if key in values or (key == "password" and "password_file" in values):
                 self._twice(origins[""], f"a {key} in its url and another beside it")
             values[key], origins[key] = value, origins["url"]
-        if isinstance(cookie := values.get("cookie_file"), str) and cookie:
-            values["cookie_file"] = str(told.path(cookie))
+        for key in _FILES:
+            if isinstance(name := values.get(key), str) and name:
+                values[key] = str(told.path(name))
         path = values.get("password_file")
         if not isinstance(path, str) or not path:
             return
@@ -111,13 +115,13 @@ class Credentials:
             told = self.address_for(url) if key == "address" and local else self._shared.get(key)
             if told is None or (key in table.origins and told.rank <= pools.rank) or (local and key != "address"):
                 continue
-            if key in _NODE and (url is None or not url.kind.node):
+            if not _concerns(key, url):
                 continue
             if key == "password" and told.rank is Rank.FILE and pools.rank is not Rank.FILE:
                 self._findings.warnings.append(f"{told.origin}: not sent to {url or 'a pool'} of {pools.origin}")
                 continue
             value = told.value
-            if key == "cookie_file" and isinstance(value, str) and value:
+            if key in _FILES and isinstance(value, str) and value:
                 value = str(told.path(value))
             table.values[key], table.origins[key] = value, told.origin
 
@@ -138,6 +142,15 @@ class Credentials:
 
     def _twice(self, origin: Origin, what: str) -> None:
         self._findings.problems.append(f"{origin}: there is {what}; keep one of them")
+
+
+def _concerns(key: str, url: PoolUrl | None) -> bool:
+    """Whether an option that was said for all is one that this pool has."""
+    kind = url.kind if url else None
+    for keys, has in ((_NODE, kind and kind.node), (_STRATUM, kind and kind.stratum), (_TLS, kind and kind.tls)):
+        if key in keys and not has:
+            return False
+    return True
 
 
 def _origin(told: Said, key: str, number: int) -> Origin:

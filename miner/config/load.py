@@ -28,7 +28,8 @@ from .pool_url import EMBEDDED
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 
 _PLANNED = ("opencl", "asic")  # announced, so an operator will ask; once installed they are like any other
-_LIVE = (
+# What a reload takes over.
+_LIVE: tuple[str, ...] = (
     "pool",
     "user",
     "password",
@@ -37,7 +38,8 @@ _LIVE = (
     "also_submit",
     "address",
     "network",
-)  # what a reload takes over
+)
+_LIVE += ("ca_file", "insecure", "proxy", "suggest_difficulty", "require_payout")
 
 
 class Registry(Protocol):
@@ -203,9 +205,19 @@ class _Judge:
                 problems.append(f"{table.origins['']}: {pool.url} needs an address to pay to; {_told_by('address')}")
             if pool.url.kind.needs_user and pool.user is None:
                 problems.append(f"{table.origins['']}: {pool.url} needs a user; {_told_by('user')}")
-            if not pool.url.kind.node and (pool.cookie_file or pool.also_submit):
-                key = "cookie_file" if pool.cookie_file else "also_submit"
-                problems.append(f"{table.origins[key]}: {pool.url} is no node and has no {key}")
+            for key, has, what in (
+                ("cookie_file", pool.url.kind.node, "node"),
+                ("also_submit", pool.url.kind.node, "node"),
+                ("ca_file", pool.url.kind.tls, "TLS connection"),
+                ("insecure", pool.url.kind.tls, "TLS connection"),
+                ("proxy", pool.url.kind.stratum, "Stratum pool"),
+                ("suggest_difficulty", pool.url.kind.stratum, "Stratum pool"),
+                ("require_payout", pool.url.kind.stratum, "Stratum pool"),
+            ):
+                if getattr(pool, key) and not has:
+                    problems.append(f"{table.origins[key]}: {pool.url} is no {what} and has no {key}")
+            if pool.require_payout and pool.address is None:
+                problems.append(f"{table.origins['require_payout']}: no address to require; {_told_by('address')}")
             if pool.cookie_file and pool.user:
                 problems.append(f"{table.origins['cookie_file']}: a cookie_file and a user; keep one of them")
             for url in pool.also_submit:

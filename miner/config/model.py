@@ -20,7 +20,7 @@ from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
 
 PREFIX = "MINER_"
-PATHS = ("password_file", "cookie_file", "summary", "state_dir")
+PATHS = ("password_file", "cookie_file", "ca_file", "summary", "state_dir")
 _T = TypeVar("_T")
 
 
@@ -31,6 +31,7 @@ class Told:
     group: str
     metavar: str = "TEXT"
     numeric: bool = False
+    switch: bool = False  # the flag alone says true
     separator: str | None = None  # what separates a list's items in a variable; the flag is repeated instead
 
 
@@ -69,6 +70,7 @@ Text = Annotated[str, AfterValidator(_clean)]
 Secret = Annotated[SecretStr, AfterValidator(_clean_secret)]
 File = Annotated[Path, _from_text(_clean)]
 NodeUrl = Annotated[InstanceOf[PoolUrl], _from_text(_node_url)]
+Difficulty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=1 << 63)]
 
 _WHAT_FOR = "what to mine for"
@@ -98,6 +100,13 @@ class Pool(_Section):
     address: Text | None = Field(None, description="the payout address, for sources that let the miner build blocks")
     cookie_file: File | None = Field(None, description="a node's cookie file, instead of user and password")
     also_submit: tuple[NodeUrl, ...] = Field((), description="further nodes that found blocks are handed to")
+    ca_file: File | None = Field(None, description="a certificate to trust instead of the system's, for TLS")
+    insecure: bool = Field(False, strict=True, description="do not verify who is at the other end of TLS")
+    proxy: Secret | None = Field(None, description="reach a Stratum pool through socks5:// or http://HOST:PORT")
+    suggest_difficulty: Difficulty | None = Field(None, description="what to ask a Stratum pool for")
+    require_payout: bool = Field(
+        False, strict=True, description="refuse jobs of a Stratum pool that do not pay the address"
+    )
 
 
 class Configuration(_Section):
@@ -130,6 +139,28 @@ class Configuration(_Section):
     )
     also_submit: Annotated[tuple[NodeUrl, ...], Told(_WHAT_FOR, "URL", separator=" ")] = Field(
         (), description="hand found blocks to this node as well: rpc+http://USER:PASSWORD@HOST:PORT; repeatable"
+    )
+    ca_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+        None, description="trust this certificate instead of the system's, for pools and nodes over TLS"
+    )
+    insecure: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True)] = Field(
+        False, strict=True, description="do not verify who is at the other end of TLS"
+    )
+    proxy: Annotated[Secret | None, Told(_WHAT_FOR, "URL")] = Field(
+        None, description="reach Stratum pools through socks5://HOST:PORT or http://HOST:PORT"
+    )
+    suggest_difficulty: Annotated[Difficulty | None, Told(_WHAT_FOR, "N", numeric=True)] = Field(
+        None, description="ask Stratum pools for this difficulty"
+    )
+    require_payout: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True)] = Field(
+        False, strict=True, description="refuse jobs of Stratum pools that do not pay --address"
+    )
+    return_after: Annotated[float, Told(_WHAT_FOR, "SECONDS", numeric=True)] = Field(
+        60.0,
+        strict=True,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long a preferred pool must be up again before work returns to it",
     )
     network: Annotated[Annotated[InstanceOf[Network], _from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
         None,
@@ -193,6 +224,7 @@ class Configuration(_Section):
         """Every secret in force, for the log's redaction."""
         held = [self.password, *(pool.password for pool in self.pool), *(pool.url.password for pool in self.pool)]
         held += [url.password for pool in self.pool for url in pool.also_submit]
+        held += [self.proxy, *(pool.proxy for pool in self.pool)]
         return tuple(dict.fromkeys(secret.get_secret_value() for secret in held if secret is not None))
 
 

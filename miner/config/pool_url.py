@@ -39,6 +39,8 @@ class Scheme:
     port_required: bool = False
     path_allowed: bool = False
     node: bool = False  # a Bitcoin node, asked by JSON-RPC
+    stratum: bool = False  # a pool that speaks Stratum V1
+    tls: bool = False
     needs_address: bool = False  # a payout: the source builds the coinbase itself
     needs_user: bool = False
     worthless: bool = False  # its coins are
@@ -50,11 +52,20 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "synthetic": Scheme(meaning="endless made-up work, offline", built=True, local=True, worthless=True),
         "rpc+http": Scheme(meaning="a node's JSON-RPC", built=True, path_allowed=True, node=True, needs_address=True),
         "rpc+https": Scheme(
-            meaning="a node's JSON-RPC behind TLS", built=True, path_allowed=True, node=True, needs_address=True
+            meaning="a node's JSON-RPC behind TLS",
+            built=True,
+            path_allowed=True,
+            node=True,
+            tls=True,
+            needs_address=True,
         ),
-        "stratum+tcp": Scheme(meaning="a Stratum pool", built=False, port_required=True, needs_user=True),
-        "stratum+tls": Scheme(meaning="a Stratum pool over TLS", built=False, port_required=True, needs_user=True),
-        "stratum+ssl": Scheme(meaning="the same as stratum+tls", built=False, port_required=True, needs_user=True),
+        "stratum+tcp": Scheme(meaning="a Stratum pool", built=True, port_required=True, stratum=True, needs_user=True),
+        "stratum+tls": Scheme(
+            meaning="a Stratum pool over TLS", built=True, port_required=True, stratum=True, tls=True, needs_user=True
+        ),
+        "stratum+ssl": Scheme(
+            meaning="the same as stratum+tls", built=True, port_required=True, stratum=True, tls=True, needs_user=True
+        ),
         "stratum2+tcp": Scheme(meaning="a Stratum V2 pool", built=False, port_required=True, path_allowed=True),
     }
 )

@@ -204,8 +204,8 @@ IN_A_FLAG = {
     "choice": (("--log-format", "xml"), "--log-format is \"xml\": it must be 'text' or 'json'"),
     "backend": (("--backend", "asic"), '--backend is "asic": the asic backend is not built yet'),
     "pool": (
-        ("--pool", "stratum+tcp://h:1"),
-        '--pool is "stratum+tcp://h:1": a Stratum pool (stratum+tcp:) is to come',
+        ("--pool", "stratum2+tcp://h:1"),
+        '--pool is "stratum2+tcp://h:1": a Stratum V2 pool (stratum2+tcp:) is to come',
     ),
     "credentials": (
         ("--pool", "htp://u:hunter22@h:1/?k=hunter22"),
@@ -318,7 +318,11 @@ VARIABLES = [option.variable for option in options()]
         st.text(st.characters(blacklist_characters="\0"), max_size=30),
         max_size=4,
     ),
-    flags=st.dictionaries(st.sampled_from([option.flag for option in options()]), st.text(max_size=30), max_size=4),
+    flags=st.dictionaries(
+        st.sampled_from([option.flag for option in options() if not option.told.switch]),
+        st.text(max_size=30),
+        max_size=4,
+    ),
 )
 def test_whatever_variables_and_flags_hold_is_taken_or_refused_in_words(
     operator: Operator, environ: dict[str, str], flags: dict[str, str]
