@@ -67,6 +67,8 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send as soon as may be; raises SourceMisbehaved where the peer has long stopped to read."""
+        if self._writer.transport.is_closing():
+            return  # whoever reads is told
         self._writer.write(data)
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
             raise SourceMisbehaved("it does not read what we send")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from miner.chain.errors import ChainError
 from miner.chain.hashes import ZERO_HASH
 from miner.chain.target import Target
+from miner.printable import printable
 from miner.sources.stratum.coinbase import SCRIPT_START, PoolCoinbase, read_coinbase
 from miner.sources.stratum.errors import BadJob
 from miner.sources.stratum.messages import MAX_COINBASE, Notify
@@ -131,7 +132,7 @@ def _job(announced: Announced, coinbase: PoolCoinbase, now: float, *, source: st
     return Job(
         source=source,
         session=session,
-        key=str(notify.job_id),
+        key=printable(str(notify.job_id)),  # what goes back is in the payload
         prev_hash=prev_hash,
         version=version,
         version_mask=under.mask & ~version,

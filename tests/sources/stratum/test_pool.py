@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE
 from miner.sources.stratum.delivery import Leave
@@ -528,3 +530,46 @@ def test_a_day_of_jobs_and_shares_keeps_nothing() -> None:
     assert len(table.pool._delivery._begun) <= 4096
     assert not connection.client.waiting_for - {next(iter(connection.client.waiting_for), None)}
     assert table.pool.quiet
+
+
+_words = st.sampled_from(
+    [
+        notify("1"),
+        notify("1", clean=True),
+        notify("2", version=0x3FFFE000),
+        notify("3", nbits="00000000"),
+        notify("4", coinbase1=""),
+        notice("mining.set_difficulty", 1e-300),
+        notice("mining.set_difficulty", 1e300),
+        notice("mining.set_extranonce", "", 16),
+        notice("mining.set_extranonce", "00" * 32, 1),
+        notice("mining.set_version_mask", "ffffffff"),
+        notice("mining.set_version_mask", "0"),
+        notice("client.reconnect"),
+        notice("client.reconnect", "x", "y", "z"),
+        b"\xff\n",
+        *(line(id=i, result=result, error=None) for i in range(1, 7) for result in (True, None, False)),
+        *(line(id=i, result={"version-rolling": True, "version-rolling.mask": "f0000000"}) for i in (1, 5, 6)),
+        *(line(id=i, result=[[["mining.notify", "s"]], "08000002", 4]) for i in (1, 2)),
+        *(line(id=i, error=[23, "low", None]) for i in range(1, 7)),
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_words | st.none() | st.just(b""), max_size=30))
+def test_no_order_of_messages_raises_and_every_share_is_answered_at_most_once(words: list[bytes | None]) -> None:
+    table = Table()
+    table.connect()
+    for word in words:
+        if word is None:
+            table.hang_up()
+            table.connect()
+        elif word:
+            table.say(word)
+        elif table.jobs and table.jobs[-1].share_target > 1 << 250:
+            table.submit(share_of(table.jobs[-1], bytes(table.jobs[-1].body.extranonce2_size)))  # type: ignore[union-attr]
+        table.tick(20.0)
+        table.hear()
+    ids = [answer.share_id for answer in table.answers]
+    assert len(ids) == len(set(ids))

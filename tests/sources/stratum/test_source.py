@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from miner.work.share import Answer, Reason
 from tests.sources.stratum.talk import share_of
 from tests.virtual import pool_faults as faults
 from tests.virtual.pool import VirtualPool
+from tests.virtual.pool_judge import Reason as Judged
 from tests.virtual.pool_judge import Rolling
 from tests.virtual.pool_terms import Delivery, ErrorShape, Ids, Reask, Resume, Terms, Vardiff, WorkFrom
 from tests.virtual.pool_tls import Authority
@@ -175,9 +177,9 @@ async def test_vardiff_is_followed_without_a_refusal() -> None:
         async with mining(pool) as rig:
             for _ in range(8):
                 await rig.mined(8)
-                await asyncio.to_thread(pool.new_job)
                 jobs = len(rig.jobs)
-                await rig.until(lambda jobs=jobs: len(rig.jobs) >= jobs)
+                await asyncio.to_thread(pool.new_job)
+                await rig.until(lambda jobs=jobs: len(rig.jobs) > jobs)
         assert rig.refused == []
         assert len({job.share_target for job in rig.jobs}) > 1
 
@@ -290,6 +292,46 @@ async def test_drain_waits_for_answers_and_no_longer_than_it_may() -> None:
             await rig.source.drain(0.05)
             assert time.monotonic() - began < PATIENCE_S / 2
             assert len(rig.answers) == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_pool_that_misbehaves_at_random_loses_no_share_and_gets_no_wrong_one(seed: int) -> None:
+    rng = random.Random(seed)
+    with VirtualPool(Terms(rolling=list(Rolling)[seed % 3])) as pool:
+        async with mining(pool, haste=HASTE, silence_s=1e9) as rig:
+            for _ in range(40):
+                mischief = await asyncio.to_thread(pool.misbehave, rng)
+                await asyncio.sleep(0.005)
+                rig.mine(2)
+                if mischief.ends:
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(pool.heal)
+            await asyncio.to_thread(pool.do, lambda model: model.hang_up())
+            ups, session = rig.count(SourceUp), rig.jobs[-1].session
+            await rig.until(lambda: rig.count(SourceUp) > ups and rig.jobs[-1].session > session)
+            await rig.source.drain(PATIENCE_S)
+            await rig.until(lambda: len(rig.answers) == 80)
+            before = len(rig.refused)
+            await rig.mined(5)
+            assert len(rig.refused) == before
+        # What was rolled cannot be told where the next connection grants no rolling.
+        assert set(rig.refused) <= {Reason.STALE, Reason.UNANSWERED, Reason.BAD_VERSION}
+        honest = {Judged.STALE, Judged.UNKNOWN_JOB, Judged.DUPLICATE}  # of the last: the first answer was lost
+        assert set(+pool.account("me.rig").rejected) <= honest
+        assert pool.violations() == {}
+
+
+@pytest.mark.parametrize("params", faults.BAD_JOBS.values(), ids=faults.BAD_JOBS)
+async def test_no_bad_job_is_mined_and_the_next_good_one_is(params: Any) -> None:
+    with VirtualPool() as pool:
+        async with mining(pool) as rig:
+            pool.on("mining.notify", faults.BadJob(params))
+            await asyncio.to_thread(pool.new_job)
+            good = await asyncio.to_thread(pool.new_job)
+            await rig.until(lambda: rig.jobs[-1].key == good)
+            assert all(job.key.isprintable() for job in rig.jobs)
+            await rig.mined(2)
+        assert rig.refused == []
 
 
 # ---- TLS
