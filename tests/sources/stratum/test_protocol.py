@@ -249,7 +249,7 @@ _nearly = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120, deadline=None)
 @given(
     st.lists(
         st.binary(max_size=60) | _nearly.map(lambda message: json.dumps(message).encode() + b"\n") | st.just(b"\n")
