@@ -10,7 +10,7 @@ from miner.chain.errors import AddressError
 from miner.chain.network import Network
 from miner.config import Configuration, Pool, PoolUrl
 from miner.sources.base import Source, SourceMisconfigured
-from miner.sources.stratum.options import Tls
+from miner.sources.tls import Tls
 
 Rate = Callable[[], float | None]  # hashes a second, of all devices
 

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from miner.chain.header import ROLLABLE
 from miner.printable import has_controls
 from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.lines import encode
 from miner.sources.stratum.rolling import Style
+from miner.sources.tls import Tls
 
 AGENT = "angara/0.1"
 _MAX_CREDENTIAL = 255  # characters
 _MAX_AGENT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How the pool proves who it is: by the system's authorities, by a pinned file, or (`insecure`) not at all."""
-
-    ca_file: Path | None = None  # PEM; replaces the system's authorities
-    insecure: bool = False
-
-    def context(self) -> ssl.SSLContext:
-        """Raises SourceMisconfigured for a file that holds no certificate."""
-        try:
-            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
-        except (OSError, ssl.SSLError) as error:
-            raise SourceMisconfigured(f"{self.ca_file} holds no usable certificate: {error}") from error
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
