@@ -92,7 +92,7 @@ def _print_failures(inventory: Inventory) -> None:
 
 
 def _check(loaded: Loaded) -> int:
-    from miner.pools import build_source  # noqa: PLC0415  as above
+    from miner.pools import build_sources  # noqa: PLC0415  as above
 
     configuration = loaded.configuration
     sound = True
@@ -111,9 +111,13 @@ def _check(loaded: Loaded) -> int:
     except SelectionError as error:
         _complain(str(error))
         sound = False
-    for pool in configuration.pools:
+    try:
+        sources = build_sources(configuration, journal_folder=None, rate=lambda: None)
+    except SourceError as error:
+        _complain(str(error))
+        return ExitCode.USAGE
+    for pool, source in sources.items():
         try:
-            source = build_source(pool, configuration, journal_folder=None, rate=lambda: None)
             for finding in asyncio.run(_reach(source)):
                 print(printable(finding))
         except SourceError as error:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import structlog
 
-from backends.base import Device, DeviceInfo, Verdict
+from backends.base import Device, DeviceInfo, State, Verdict
 from miner.chain.target import Target
 from miner.keeper import LOOK_S, Keeper
 from miner.sources.base import Source
@@ -66,7 +67,7 @@ class Engine:
     ) -> None:
         self._manager = manager
         self._sources = {source.name: source for source in sources}
-        self._worthless = worthless
+        self.worthless = worthless  # whether the coins of what is mined are
         self._patience = patience
         self._look_s = look_s
         self._clock = clock
@@ -92,7 +93,8 @@ class Engine:
 
     def rate_hps(self) -> float | None:
         """What all devices do now, from work done, or else as expected of them; None where nothing is known."""
-        rates = [keeper.feed.rate(WINDOWS_S[0]) or keeper.info.expected_hps for keeper in self._keepers.values()]
+        able = [keeper for keeper in self._keepers.values() if keeper.telemetry.state not in (State.OFF, State.DEAD)]
+        rates = [keeper.feed.rate(WINDOWS_S[0]) or keeper.info.expected_hps for keeper in able]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
 
@@ -116,11 +118,14 @@ class Engine:
             keeper.feed.serve(self._manager.served, replace=False)
             keeper.start()
 
-    async def remove_device(self, device: str) -> None:
-        """Stop mining with a device that is gone; it is still shown, as off, with what it did."""
+    async def remove_device(self, device: str) -> bool:
+        """Stop mining with a device that is gone; it is still shown, with what it did. Whether it is off.
+
+        One that is not may still be driven: it must not be added again.
+        """
         keeper = self._keepers[device]
         keeper.end()
-        await asyncio.to_thread(keeper.join, OFF_S)
+        return await asyncio.to_thread(keeper.join, OFF_S)
 
     def stop(self, reason: str = "stopped") -> None:
         """Finish: come to rest, hand in what was found, return from `run`."""
@@ -129,16 +134,23 @@ class Engine:
     async def replace_sources(self, sources: Sequence[Source]) -> None:
         """Mine for these from now on; what runs already goes on running."""
         fresh = {source.name: source for source in sources}
-        gone = [name for name, source in self._sources.items() if fresh.get(name) is not source]
-        leaving = self._sources
-        self._sources = fresh
-        self._do(self._manager.choose_among(tuple(fresh), self._clock()))
-        for name in gone:
-            await leaving[name].drain(DRAIN_S)
+        leaving = {name: source for name, source in self._sources.items() if fresh.get(name) is not source}
+        # A source that takes another's name, for it has other credentials, must wait until that one has gone.
+        self._begin({name: source for name, source in fresh.items() if name not in leaving}, beside=leaving)
+        await asyncio.gather(*(source.drain(DRAIN_S) for source in leaving.values()))
+        for name in leaving:
             task = self._tasks.pop(name)
             task.cancel()
             await asyncio.wait([task])
-        for name, source in fresh.items():
+            del self._sources[name]
+            self._do(self._manager.dismiss(name, self._clock()))
+        self._begin(fresh)
+
+    def _begin(self, sources: Mapping[str, Source], beside: Mapping[str, Source] = MappingProxyType({})) -> None:
+        """Choose among these from now on and start those that do not run; `beside` them others are still leaving."""
+        self._sources = {**sources, **beside}
+        self._do(self._manager.choose_among(tuple(sources), self._clock()))
+        for name, source in sources.items():
             if name not in self._tasks:
                 self._tasks[name] = asyncio.create_task(self._run_source(source))
 
@@ -279,7 +291,7 @@ class Engine:
             best_difficulty=self._manager.best_difficulty,
             height=served.height if served else None,
             network_difficulty=Target(served.network_target).difficulty if served else None,
-            worthless=self._worthless,
+            worthless=self.worthless,
         )
 
     def _device_view(self, keeper: Keeper) -> DeviceView:

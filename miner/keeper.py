@@ -63,7 +63,7 @@ class Keeper:
         """Wait until the device is off; whether it is. After `end`."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return not self._thread.is_alive() and self._device is None
 
     @property
     def restarts(self) -> int:
@@ -85,23 +85,29 @@ class Keeper:
                 return seen
 
     def _run(self) -> None:
-        self._bring_up()
-        while True:
-            self._look()
-            if self._ending.wait(self._look_s):
-                break
-        self._bring_down()
-        self._telemetry = replace(self._telemetry, state=State.OFF)
+        try:
+            self._bring_up()
+            while True:
+                self._look()
+                if self._ending.wait(self._look_s):
+                    break
+        finally:
+            self._bring_down()
+            if self._device is None:
+                self._telemetry = replace(self._telemetry, state=State.OFF)
 
     def _look(self) -> None:
         now = self._clock()
         try:
-            self._telemetry = self._device.telemetry() if self._device else Telemetry(State.DEAD, fault=self._fault)
+            seen = self._device.telemetry() if self._device else Telemetry(State.DEAD, fault=self._fault)
+            if not isinstance(seen, Telemetry):
+                raise TypeError(f"its telemetry is {type(seen).__name__}")  # noqa: TRY301  a driver's defect like others
+            self._telemetry = seen
         except Exception as error:  # noqa: BLE001  a driver's defect is the device's fault, not ours
             self._telemetry = Telemetry(State.DEAD, fault=f"{type(error).__name__}: {error}")
         self._seen_at = now
         counts = self.feed.counts()
-        seen = Observation(
+        observed = Observation(
             hashes=counts.hashes,
             good=counts.of(Verdict.GOOD),
             wrong=counts.of(Verdict.WRONG),
@@ -109,7 +115,7 @@ class Keeper:
             state=self._telemetry.state,
             fault=self._telemetry.fault,
         )
-        for effect in self._watch.handle(seen, now):
+        for effect in self._watch.handle(observed, now):
             match effect:
                 case Restart(device, reason):
                     log.info("device_restarted", device=device, reason=reason)

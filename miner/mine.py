@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO, cast
@@ -21,7 +20,7 @@ from miner.config import ConfigError, Configuration, Loaded, Pool, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory, watch_all
-from miner.pools import build_source
+from miner.pools import build_sources
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
 from miner.sources.base import Source, SourceError, SourceMisconfigured
@@ -121,6 +120,7 @@ class _Run:
         self._reloading: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._locks: dict[str, Lock] = {}
         configuration = loaded.configuration
         self._host = Host(state, log.info)
@@ -191,7 +191,7 @@ class _Run:
     def _devices_changed(self) -> None:
         """Something was plugged in or out: follow, one look at a time."""
         self._changed.set()
-        if self._following is None:
+        if self._following is None or self._following.done():
             self._following = asyncio.create_task(self._follow_devices())
 
     async def _follow_devices(self) -> None:
@@ -203,51 +203,54 @@ class _Run:
             except SelectionError as error:
                 log.warning("no_device_left", text=str(error))
                 chosen = {}
-            mining = {info.id for info in self._selected}
-            for gone in mining - chosen.keys():
-                await self.engine.remove_device(gone)
+            mining = {info.id: info for info in self._selected}
+            for gone in mining.keys() - chosen.keys():
+                if not await self.engine.remove_device(gone):
+                    log.error("device_not_off", device=gone)
+                    continue  # its lock stays, and it is not added again, while a driver may still be at it
+                del mining[gone]
                 if lock := self._locks.pop(gone, None):
                     lock.close()
-            for new in chosen.keys() - mining:
+            for new in chosen.keys() - mining.keys():
                 try:
                     self._add(chosen[new])
                 except StateError as error:
                     log.warning("device_taken", device=new, text=str(error))
-            self._selected = tuple(chosen.values())
-        self._following = None
+                else:
+                    mining[new] = chosen[new]
+            self._selected = tuple(mining.values())
 
     # ---- sources
 
     def _sources(self, configuration: Configuration) -> list[Source]:
         """A source for each pool; one that is configured as before is the same object as before."""
         journal = self._state / "blocks" if self._state else None
-        pools = configuration.pools
-        if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
-            raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
-        before: Mapping[Pool, Source] = self._pools
-        self._pools = {
-            pool: before.get(pool) or build_source(pool, configuration, journal_folder=journal, rate=self._rate)
-            for pool in pools
-        }
-        sources = list(self._pools.values())
-        names = [source.name for source in sources]
-        if len(set(names)) < len(names):
-            shared = next(name for name in names if names.count(name) > 1)
-            raise SourceMisconfigured(f"two pools lead to {shared}: one of them is enough")
-        return sources
+        same_network = self._loaded.configuration.network == configuration.network
+        self._pools = build_sources(
+            configuration, journal_folder=journal, rate=self._rate, before=self._pools if same_network else {}
+        )
+        return list(self._pools.values())
 
     def _rate(self) -> float | None:
         return self.engine.rate_hps()
 
     def _hang_up(self) -> None:
+        self._hung_up.set()
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._reload())
+            self._reloading = asyncio.create_task(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._hung_up.is_set():
+            self._hung_up.clear()
+            await self._reload()
 
     async def _reload(self) -> None:
         self._notifier.reloading()
         try:
             arguments = self._arguments
             fresh = reload(self._loaded, arguments.flags, os.environ, Path.cwd(), file=arguments.config)
+            if self._state is None and not fresh.configuration.worthless:
+                raise SourceMisconfigured("found blocks could not be kept: give a --state-dir that can be written")  # noqa: TRY301
             sources = self._sources(fresh.configuration)
         except (ConfigError, SourceMisconfigured) as error:
             log.error("reload_refused", text=str(error))  # noqa: TRY400
@@ -256,7 +259,9 @@ class _Run:
             _configure_logs(fresh.configuration, self._tail)  # there may be new secrets to keep out
             for warning in fresh.warnings:
                 log.warning("configuration", text=warning)
+            self.engine.worthless = fresh.configuration.worthless
             await self.engine.replace_sources(sources)
+            self._devices_changed()  # what had no consent before may have it now
             log.info("reloaded", pools=[source.name for source in sources])
         self._notifier.ready()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from miner.chain.address import parse_address, payout_script
 from miner.chain.errors import AddressError
@@ -22,6 +23,30 @@ _DATA_FOLDERS: Mapping[Network, str] = {
     Network.SIGNET: "signet",
     Network.REGTEST: "regtest",
 }
+
+
+def build_sources(
+    configuration: Configuration,
+    *,
+    journal_folder: Path | None,
+    rate: Rate,
+    before: Mapping[Pool, Source] = MappingProxyType({}),
+) -> dict[Pool, Source]:
+    """A source for each pool, in order; one that stands in `before` is taken from there.
+
+    Raises SourceMisconfigured for what cannot work, two pools that would go by one name included.
+    """
+    pools = configuration.pools
+    if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
+        raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
+    sources = {
+        pool: before.get(pool) or build_source(pool, configuration, journal_folder=journal_folder, rate=rate)
+        for pool in pools
+    }
+    names = [source.name for source in sources.values()]
+    if shared := next((name for name in names if names.count(name) > 1), None):
+        raise SourceMisconfigured(f"two pools lead to {shared}: one of them is enough")
+    return sources
 
 
 def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Path | None, rate: Rate) -> Source:

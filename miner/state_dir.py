@@ -45,7 +45,7 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Path:
         return Path(xdg, "angara")
     if home := environ.get("HOME"):
         return Path(home, ".local", "state", "angara")
-    raise StateError("no place for the state folder: HOME is not set; give --state-dir")
+    raise Unwritable("no place for the state folder: HOME is not set; give --state-dir")
 
 
 def lock_folders(state: Path | None, environ: Mapping[str, str]) -> list[Path]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from miner.chain.errors import MerkleError
-from miner.chain.hashes import HASH_SIZE, display, require_hash, sha256d
+from miner.chain.hashes import HASH_SIZE, display, require_hash
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -62,7 +62,7 @@ def fold(branch: Sequence[bytes], leaf: bytes) -> bytes:
 
 def _parents(level: list[bytes]) -> list[bytes]:
     padded = level + level[-1:] if len(level) % 2 else level
-    return [sha256d(padded[i] + padded[i + 1]) for i in range(0, len(padded), 2)]
+    return [sha256(sha256(padded[i] + padded[i + 1]).digest()).digest() for i in range(0, len(padded), 2)]
 
 
 def _refuse_repeats(leaves: Sequence[bytes]) -> None:

@@ -45,6 +45,7 @@ class Credentials:
 
     def __init__(self, heard: Mapping[KeyPath, Said], findings: Findings) -> None:
         self._findings = findings
+        self._mixed = False  # nodes and Stratum pools together
         self._shared = {key: heard[key,] for key in _SHARED if (key,) in heard}
         if told := heard.get(("password_file",)):
             secret = self._read(told, told.origin)
@@ -61,6 +62,8 @@ class Credentials:
             hint = "two brackets: [[pool]]" if isinstance(told.value, dict) else "tables, each written [[pool]]"
             self._findings.problems.append(said(told.origin, told.value, f"pools are written with {hint}"))
             return []
+        kinds = [url.kind for entry in told.value if (url := _url_in(entry)) is not None]
+        self._mixed = any(kind.node for kind in kinds) and any(kind.stratum for kind in kinds)
         return [table for number, entry in enumerate(told.value, 1) if (table := self._table(told, entry, number))]
 
     def address_for(self, url: PoolUrl | None) -> Said | None:
@@ -115,7 +118,7 @@ class Credentials:
             told = self.address_for(url) if key == "address" and local else self._shared.get(key)
             if told is None or (key in table.origins and told.rank <= pools.rank) or (local and key != "address"):
                 continue
-            if not _concerns(key, url):
+            if not _concerns(key, url) or self._is_for_others(key, table, pools):
                 continue
             if key == "password" and told.rank is Rank.FILE and pools.rank is not Rank.FILE:
                 self._findings.warnings.append(f"{told.origin}: not sent to {url or 'a pool'} of {pools.origin}")
@@ -124,6 +127,25 @@ class Credentials:
             if key in _FILES and isinstance(value, str) and value:
                 value = str(told.path(value))
             table.values[key], table.origins[key] = value, told.origin
+
+    def _is_for_others(self, key: str, table: PoolTable, pools: Said) -> bool:
+        """Whether what was said for all is not meant for this pool: a secret goes only where it must.
+
+        Among pools of both kinds the user and password are those of the Stratum pools, and the address is what nodes
+        pay to; a node with a cookie needs neither; a password without its user never replaces another user's own.
+        """
+        kind = table.url.kind if table.url else None
+        if kind is None:
+            return False
+        if key in ("user", "password") and kind.node:
+            return self._mixed or ("cookie_file" in table.origins and key not in table.origins)
+        if key == "address" and kind.stratum:
+            required = table.values.get("require_payout") or "require_payout" in self._shared
+            return self._mixed and not required
+        if key == "password" and "password" in table.origins:
+            user = self._shared.get("user")
+            return user is None or user.rank <= pools.rank
+        return False
 
     def _read(self, told: Said, origin: Origin) -> str | None:
         """The password in the file that was named, None with a finding if there is none."""
@@ -142,6 +164,11 @@ class Credentials:
 
     def _twice(self, origin: Origin, what: str) -> None:
         self._findings.problems.append(f"{origin}: there is {what}; keep one of them")
+
+
+def _url_in(entry: object) -> PoolUrl | None:
+    text = entry.get("url") if isinstance(entry, dict) else entry
+    return parsed(text) if isinstance(text, str) else None
 
 
 def _concerns(key: str, url: PoolUrl | None) -> bool:

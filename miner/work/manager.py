@@ -96,6 +96,7 @@ class _Source:
     up: bool = False
     connections: int = 0
     failed: str | None = None
+    leaving: bool = False
     lost_at: float | None = None  # when it last went down
     newest: Job | None = None  # since it connected: what is served; None: nothing to serve yet
     session: int = -1
@@ -141,12 +142,14 @@ class Manager:
 
     @property
     def standings(self) -> tuple[Standing, ...]:
-        """Every source, in configured order."""
+        """Every source, in configured order, and behind them those that were taken out."""
         active = self._served.source if self._served else None
-        return tuple(
+        present = tuple(
             Standing(name, source.up, name == active, source.failed, source.newest, source.account)
             for name, source in self._sources.items()
         )
+        former = (Standing(name, False, False, None, None, account) for name, account in self._former.items())
+        return (*present, *former)
 
     def shares_of(self, device: str) -> int:
         """How many of this device's hits were worth sending."""
@@ -188,17 +191,26 @@ class Manager:
         return [*self._serve(now), *retire, *submit, *self._finish()]
 
     def choose_among(self, names: Sequence[str], now: float) -> list[Effect]:
-        """Mine for these sources from now on, in this order; what is known of those that stay, stays."""
-        for share in [share for share in self._pending.values() if share.job.source not in names]:
-            self._abandon(share)
-        gone = {name: source for name, source in self._sources.items() if name not in names}
-        self._former.update({name: source.account for name, source in gone.items()})
+        """Mine for these sources from now on, in this order; what is known of those that stay, stays.
+
+        The others are leaving: not chosen any more, but what they were handed is still answered until `dismiss`.
+        """
+        leaving = {name: source for name, source in self._sources.items() if name not in names}
+        for source in leaving.values():
+            source.leaving = True
         self._sources = {
             name: self._sources.get(name) or _Source(account=self._former.pop(name, Account())) for name in names
-        }
-        dead = tuple(id_ for source in gone.values() for id_ in source.live)
-        retire: list[Effect] = [Retire(dead)] if dead else []
-        return [*self._serve(now), *retire, *self._finish()]
+        } | leaving
+        return [*self._serve(now), *self._finish()]
+
+    def dismiss(self, name: str, now: float) -> list[Effect]:
+        """Forget a source that was leaving, but for its account; one that comes back under its name begins anew."""
+        for share in [share for share in self._pending.values() if share.job.source == name]:
+            self._abandon(share)
+        gone = self._sources.pop(name)
+        self._former[name] = gone.account
+        retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
+        return [*self._serve(now), *retire]  # even without any source this is not the end: others are to come
 
     def _source(self, name: str) -> _Source:
         try:
@@ -260,7 +272,9 @@ class Manager:
         if self._blocks_under_way():
             return None
         candidates = [
-            Candidate(name, ready=source.up and source.newest is not None) for name, source in self._sources.items()
+            Candidate(name, ready=source.up and source.newest is not None)
+            for name, source in self._sources.items()
+            if not source.leaving
         ]
         chosen = self._strategy(candidates, now)
         if chosen is not None:
@@ -268,6 +282,8 @@ class Manager:
         source = self._sources.get(self._served.source) if self._served else None
         if self._served is None or source is None or self._served.id not in source.live:
             return None
+        if source.leaving and source.up:
+            return self._served
         lost_at = source.lost_at
         return self._served if lost_at is not None and now < lost_at + GRACE_S else None
 
@@ -351,6 +367,9 @@ class Manager:
 
     def _abandon(self, share: Share) -> None:
         del self._pending[share.id]
+        parent = (share.job.source, share.job.prev_hash)
+        if self._solved.get(parent) == share.id:
+            del self._solved[parent]
         source = self._sources[share.job.source]
         source.account = source.account.unanswered()
 

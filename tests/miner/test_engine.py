@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from backends.base import State
+from backends.base import State, Telemetry
 from backends.testing import Fault, SyntheticDevice
 from miner.engine import Engine
 from miner.sources.base import Post, Source
@@ -158,7 +158,47 @@ def test_sources_can_be_exchanged_while_it_runs() -> None:
         return await task
 
     assert asyncio.run(main()).ok
-    assert [source.name for source in engine.latest.sources] == ["second"]
+    now, before = engine.latest.sources
+    assert (now.name, before.name) == ("second", "first")
+    assert before.accepted >= 2  # what was done for it does not vanish from the sums
+    assert before.submitted == before.accepted + before.stale + sum(before.rejected.values())
+
+
+def test_a_source_of_the_same_name_takes_the_place_of_the_old_one() -> None:
+    old, new = easy_source(), easy_source()
+    engine = engine_for([old], [SyntheticDevice()], Limits())
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while engine._take_snapshot().sources[0].accepted < 2:
+                await asyncio.sleep(0.02)
+            await engine.replace_sources([new])
+            before = engine._take_snapshot().sources[0].accepted
+            while engine._take_snapshot().sources[0].accepted < before + 3:
+                await asyncio.sleep(0.02)
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    (source,) = engine.latest.sources
+    assert source.submitted == source.accepted + source.stale + sum(source.rejected.values())
+
+
+def test_telemetry_that_is_none_costs_that_device_only() -> None:
+    class Mute(SyntheticDevice):
+        def telemetry(self) -> Telemetry:
+            return None  # type: ignore[return-value]
+
+    mute = Mute("mute")
+    engine = engine_for([easy_source()], [SyntheticDevice("good"), mute], Limits())
+
+    def given_up(snapshot: Snapshot) -> bool:
+        well, ill = snapshot.devices
+        return ill.telemetry.state is State.DEAD and well.shares >= 3
+
+    run_until(engine, given_up)
+    assert SyntheticDevice.telemetry(mute).state is State.OFF
 
 
 def test_a_device_can_come_and_go_while_it_runs() -> None:

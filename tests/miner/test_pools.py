@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from miner.config import ConfigError, Configuration, load
-from miner.pools import build_source
+from miner.pools import build_source, build_sources
 from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
@@ -117,3 +117,27 @@ def test_a_table_of_another_kind_may_not_name_a_cookie(tmp_path: Path) -> None:
 def test_what_is_said_for_all_nodes_does_not_reach_other_pools(tmp_path: Path) -> None:
     configured = configuration(tmp_path, 'cookie_file = "c"\n[[pool]]\nurl = "synthetic:"\n')
     assert configured.pool[0].cookie_file is None
+
+
+def test_among_both_kinds_a_user_for_all_is_the_pools_and_an_address_for_all_the_nodes(tmp_path: Path) -> None:
+    pools = ["stratum+tcp://pool.example:3333", "rpc+http://h"]
+    flags = {"user": "account.worker", "address": REGTEST, "cookie_file": "/c"}
+    pool, node = configuration(tmp_path, pool=pools, **flags).pool
+    assert (pool.user, pool.address) == ("account.worker", None)
+    assert (node.user, node.address, node.cookie_file) == (None, REGTEST, Path("/c"))
+    held, _ = configuration(tmp_path, pool=pools, require_payout="true", **flags).pool
+    assert held.address == REGTEST
+
+
+def test_a_password_for_all_replaces_nobodys_own(tmp_path: Path) -> None:
+    text = '[[pool]]\nurl = "stratum+tcp://me:mine@h:1"\n[[pool]]\nurl = "stratum+tcp://you@i:1"\n'
+    first, second = configuration(tmp_path, text, password="everybodys").pool
+    assert first.password is not None
+    assert second.password is not None
+    assert (first.password.get_secret_value(), second.password.get_secret_value()) == ("mine", "everybodys")
+
+
+def test_two_users_at_one_pool_are_refused_by_name(tmp_path: Path) -> None:
+    configured = configuration(tmp_path, pool=["stratum+tcp://a@h:1", "stratum+tcp://b@h:1"])
+    with pytest.raises(SourceMisconfigured, match="two pools lead to"):
+        build_sources(configured, journal_folder=None, rate=lambda: None)

@@ -175,13 +175,35 @@ def test_sources_are_taken_in_and_out_while_mining_goes_on() -> None:
     pool, spare = desk.up(), desk.up("spare")
     accepted, waiting = desk.share(pool, 1), desk.share(pool, 2)
     desk.answer(accepted)
-    assert desk.manager.choose_among(("new", "spare"), 5.0) == [Serve(spare, replace=True), Retire((pool.id,))]
+    assert desk.manager.choose_among(("new", "spare"), 5.0) == [Serve(spare, replace=False)]
+    assert waiting.id in desk.manager.pending  # it is leaving, and may still answer
+    assert desk.manager.dismiss("pool", 6.0) == [Retire((pool.id,))]
     assert waiting.id not in desk.manager.pending
-    assert [standing.name for standing in desk.manager.standings] == ["new", "spare"]
+    assert [standing.name for standing in desk.manager.standings] == ["new", "spare", "pool"]
     assert [type(effect) for effect in desk.answer(desk.share(spare))] == [Finish]  # what was accepted stays so
-    desk.manager.choose_among(("pool",), 6.0)
+    desk.manager.choose_among(("pool",), 7.0)
     account = desk.account("pool")
     assert (account.submitted, account.accepted, account.rejected) == (2, 1, {Reason.UNANSWERED: 1})
+
+
+def test_a_source_that_comes_back_under_its_name_begins_its_sessions_anew() -> None:
+    desk = Desk("pool")
+    old = desk.up(job=a_job(session=7))
+    desk.manager.choose_among((), 1.0)
+    assert desk.manager.served is old  # better than nothing, as long as its source is there
+    assert desk.manager.dismiss("pool", 2.0)[0] == Serve(None, replace=True)
+    desk.manager.choose_among(("pool",), 3.0)
+    fresh = desk.up(job=a_job(session=1))
+    assert desk.manager.served is fresh
+
+
+def test_a_block_that_a_dismissed_source_never_answered_bars_no_other() -> None:
+    desk = Desk("pool")
+    desk.share(desk.up(job=a_job(network_target=EASY)))
+    desk.manager.choose_among((), 1.0)
+    desk.manager.dismiss("pool", 1.0)
+    desk.manager.choose_among(("pool",), 2.0)
+    assert desk.share(desk.up(job=a_job(network_target=EASY)), 2).block
 
 
 def test_a_source_that_stays_keeps_its_jobs(desk: Desk) -> None:

@@ -25,7 +25,7 @@ def dialler(url: str) -> Dial:
         library: Any = importlib.import_module("python_socks")
         proxies: Any = importlib.import_module("python_socks.async_.asyncio")
     except ImportError as error:
-        raise SourceMisconfigured('a proxy needs python-socks: pip install "angara-miner[proxy]"') from error
+        raise SourceMisconfigured('a proxy needs python-socks: pip install "python-socks>=2.4"') from error
     try:
         proxies.Proxy.from_url(url, rdns=True)
     except ValueError as error:
