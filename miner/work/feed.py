@@ -89,6 +89,7 @@ class DeviceFeed:
         self._hashes = Windows()
         self._hits = HitMeter()
         self._pace_hps: float | None = None
+        self._target: tuple[Job | None, float, int] = (None, 0.0, 0)  # job, since when, what to report of it
         self._began: float | None = None
 
     # ---- the event loop's side
@@ -225,7 +226,7 @@ class DeviceFeed:
                 return None
             self._hashes.begin(now)
             self._hits.begin(now)
-            self._pace_hps = self._hashes.rate(now, 60) or self._pace_hps
+            target = self._report_target(job, now)
             work = Work(
                 id=next(_work_ids),
                 epoch=self.epoch,
@@ -236,7 +237,7 @@ class DeviceFeed:
                 ntime=lease.ntime,
                 ntime_span=lease.ntime_span,
                 nbits=job.nbits,
-                target=report_target(self._info, self._pace_hps, max(job.share_target, job.network_target)),
+                target=target,
             )
             self._works[work.id] = _Issued(work, job, lease.extranonce2)
             self._leased.setdefault(job.id, deque()).append(work.id)
@@ -244,6 +245,15 @@ class DeviceFeed:
                 _, oldest = self._works.popitem(last=False)
                 self._leased[oldest.job.id].popleft()
         return work
+
+    def _report_target(self, job: Job, now: float) -> int:
+        """What to report of this job at the present pace; looked at once a second, since a lease must be cheap."""
+        known, since, target = self._target
+        if known is not job or now - since >= 1.0:
+            self._pace_hps = self._hashes.rate(now, 60) or self._pace_hps
+            target = report_target(self._info, self._pace_hps, max(job.share_target, job.network_target))
+            self._target = (job, now, target)
+        return target
 
     def _count(self, verdict: Verdict) -> Verdict:
         with self._changed:
