@@ -90,4 +90,4 @@ def test_no_two_modules_hold_the_same_constant() -> None:
 
 def test_the_walk_sees_the_house_it_judges() -> None:
     assert {name.split(".")[0] for name, _ in MODULES} == set(PACKAGES)
-    assert "miner.chain.hashes" in set(imports("miner.work.job", ROOT / "miner/work/job.py"))
+    assert "miner.chain.hashes" in set(imports("miner.work.job", ROOT.joinpath("miner", "work", "job.py")))
