@@ -18,7 +18,7 @@ class Good:
     class Options(BaseModel): pass
     def __init__(self, options, host): pass
     def probe(self): return []
-    def open(self, info): raise NotImplementedError
+    def open(self, info): raise LookupError(info)
     def watch(self, changed): return lambda: None
 """
 

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -61,7 +62,7 @@ def wait_until(holds: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-class Node:
+class Node(ABC):
     """What is common to the nodes; `start` and `with` wait until RPC answers."""
 
     name: ClassVar[str]
@@ -80,14 +81,14 @@ class Node:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    @abstractmethod
     def auth(self) -> tuple[str, str]:
         """User and password as they are now."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def segwit(self) -> bool:
         """Whether the next block may hold witnesses."""
-        raise NotImplementedError
 
     @property
     def pid(self) -> int:
@@ -120,9 +121,9 @@ class Node:
             raise RpcError(error["code"], error["message"])
         return answer["result"]
 
+    @abstractmethod
     def submit(self, transaction: bytes) -> None:
         """Hand in a transaction; it may take a moment until the mempool shows it."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Start it on the port and data it had before, if any, and wait until it answers."""
@@ -194,8 +195,9 @@ class Node:
             return False  # no cookie, no listener, or the server is up before its calls are
         return True
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """The program and its arguments."""
 
     def _environment(self) -> dict[str, str]:
         return dict(os.environ)
