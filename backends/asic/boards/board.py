@@ -1,0 +1,127 @@
+"""One interface over all boards: what the device's thread and its supervisor need from an opened one.
+
+    off() -> bring_up() -> set_frequency() ... send() / receive() ... off()
+
+`send`, `receive`, `set_frequency` and `bring_up` belong to the device's thread. `sensors` and `off` may come from the
+supervisor's thread at any moment, also while another call runs. Nothing blocks for longer than 1 s without looking
+at whether it was turned off meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from backends.base import Work
+
+
+class Sensor(Enum):
+    """What a board can be asked for; the names are those of telemetry."""
+
+    CHIP_C = "chip"
+    REGULATOR_C = "regulator"
+    BOARD_C = "board"
+    INPUT_V = "input"
+    CORE_V = "core"
+    INPUT_A = "input-current"
+    FAN_RPM = "fan"
+    POWER_W = "power"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From a cited source, or absent. Degrees Celsius, hertz, volts."""
+
+    frequencies_hz: tuple[float, ...]  # rising; the first is where an unproven board starts and stays
+    default_hz: float
+    throttle_c: float | None  # from here on it is slowed down
+    cutoff_c: float | None  # from here on it is turned off
+    resume_c: float | None  # below this it may start again
+    voltages_v: tuple[float, float] | None = None  # None: voltage control is refused
+
+
+@dataclass(frozen=True, slots=True)
+class BoardKind:
+    """A model of board: data only."""
+
+    name: str  # as `--virtual` and the documentation call it: "compac-f"
+    title: str  # as people call it: "GekkoScience Compac F"
+    chip: str  # "BM1397"
+    chips: int
+    sensors: frozenset[Sensor]  # those that a healthy board has: any of them unreadable is unsafe
+    limits: Limits
+    hashes_per_hz: float  # of the whole board: nominal hashes a second per hertz of core clock
+    proven: bool  # seen on hardware; False needs `allow_unproven`
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One look at the sensors. A sensor that could not be read is absent, and `problem` says why."""
+
+    values: dict[Sensor, float]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """A result as the chip reported it, matched to the work it belongs to. Values are full header values."""
+
+    work: Work
+    nonce: int
+    version: int
+    chip: int | None  # position in the chain; None: not told by this chip
+    core: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Bytes that were no answer, or an answer to nothing sent: counted, never followed."""
+
+    reason: str  # one of a fixed few: "crc", "unknown-job", "noise", "duplicate"
+    count: int = 1
+
+
+class Board(Protocol):
+    """Raises DeviceGone, DeviceFault (it answered wrongly), SettingRefused, Misuse."""
+
+    @property
+    def kind(self) -> BoardKind: ...
+
+    def bring_up(self) -> int:
+        """Power, reset, count and address the chips, raise the baud rate: at its lowest clock, without work.
+
+        Answers how many chips there are. Raises DeviceFault when that is none, or it was turned off meanwhile.
+        """
+        ...
+
+    def set_frequency(self, hertz: float) -> float:
+        """Go towards this clock by one step of the ramp at most; answers the clock that is now set."""
+        ...
+
+    def set_ticket(self, target: int) -> int:
+        """Set the chips' own filter to be at most as hard as this target; answers the filter's target."""
+        ...
+
+    def send(self, work: Work) -> float:
+        """Begin this work on all chips; answers the seconds after which it is exhausted. Older ids stay answerable."""
+        ...
+
+    def receive(self, timeout_s: float) -> list[Nonce | Garbage]:
+        """What arrived, waiting `timeout_s` for the first byte."""
+        ...
+
+    def sensors(self) -> Readings:
+        """Ask the board now, within 1 s; empty `values` for a kind without sensors."""
+        ...
+
+    def off(self) -> None:
+        """Chips in reset, regulator off where there is one: from any state, idempotent, the first thing and the last.
+
+        Everything after it but `bring_up` is Misuse.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the bridges back. Does not turn off: whoever closes called `off` before."""
+        ...
