@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 
 from tests.running import Home, Miner, home, summary_of
 from tests.virtual.pool import VirtualPool
+from tests.virtual.pool_judge import Reason
 from tests.virtual.pool_model import Pool
+from tests.virtual.pool_session import Call
 from tests.virtual.pool_terms import Rolling, Terms
 from tests.virtual.pool_tls import Authority
 
 EASY = Terms(difficulty=2**-13, every_s=0.5)  # half a million hashes a share
+STEADY = Terms(difficulty=2**-13, every_s=0.5, clean_every=1 << 30)  # nothing ever becomes stale
 USER = "account.worker"
 
 
@@ -78,8 +82,19 @@ def test_tls_is_verified_unless_the_operator_says_otherwise(operator: Home, tmp_
         assert "certificate" in wary.output()
 
 
+def taken_twice(pool: VirtualPool) -> int:
+    """How many shares came again on a resumed session; any other refusal is an error."""
+    verdicts = pool.verdicts()
+    taken = {verdict.header for verdict in verdicts if verdict.accepted}
+    refused = Counter(verdict.header for verdict in verdicts if not verdict.accepted)
+    assert set(pool.account(USER).rejected) <= {Reason.DUPLICATE}
+    assert set(refused) <= taken
+    assert set(refused.values()) <= {1}
+    return len(refused)
+
+
 def test_when_the_pool_is_gone_the_next_is_mined_and_the_first_again_once_it_is_back(operator: Home) -> None:
-    with VirtualPool(EASY) as first, VirtualPool(EASY) as second:
+    with VirtualPool(STEADY) as first, VirtualPool(STEADY) as second:
         miner = operator.start(*on(first, second), "--user", USER, "--return-after", "0.5")
         more(first)
         first.stop()
@@ -88,8 +103,23 @@ def test_when_the_pool_is_gone_the_next_is_mined_and_the_first_again_once_it_is_
         more(first)
         miner.signal(signal.SIGINT)
         mined(miner)
-        assert not first.account(USER).rejected
+        taken_twice(first)  # what was under way when it was cut off, and nothing else
         assert not second.account(USER).rejected
+
+
+def judged_and_cut(call: Call) -> None:
+    call.captured()
+    call.session.wire.reset()
+
+
+def test_a_share_whose_answer_was_lost_with_the_connection_counts_once(operator: Home, tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    with VirtualPool(STEADY) as pool:
+        pool.on("mining.submit", judged_and_cut)
+        mined(operator.start(*on(pool), "--user", USER, "--shares", "5", "--summary", str(target)))
+        assert taken_twice(pool) >= 1
+        shares = summary_of(target)["shares"]
+        assert (shares["accepted"], shares["rejected"]) == (pool.account(USER).accepted, 0)
 
 
 def test_a_wrong_user_is_said_and_not_hammered(operator: Home) -> None:
