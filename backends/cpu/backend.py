@@ -13,6 +13,7 @@ from .device import CpuDevice
 from .forge import Forge, NativeSearch
 from .options import CpuOptions
 from .priority import give_way
+from .topology import Core, spell, survey
 
 _ID = "cpu:0"
 
@@ -29,7 +30,7 @@ class CpuBackend:
 
     def probe(self) -> list[DeviceInfo]:
         """One device: all cores that this process may use, as threads of one search."""
-        details = [("threads", str(self._threads())), ("cores", _spell(cores.affinity()))]
+        details = [("threads", str(self._threads())), *_describe(survey(cores.affinity()))]
         if (quota := cores.quota()) is not None:
             details.append(("cpu quota", f"{quota:g} cores"))
         unusable = None
@@ -67,11 +68,10 @@ class CpuBackend:
             settle=lambda: give_way(self._options.priority),
             log=self._host.log,
         )
-        threads, usable = self._threads(), cores.affinity()
         return CpuDevice(
             info,
             forge,
-            cores.placement(threads, usable) if self._options.affinity else [None] * threads,
+            self._placement(),
             priority=self._options.priority,
             duty=self._options.duty,
             log=self._host.log,
@@ -81,7 +81,16 @@ class CpuBackend:
         return lambda: None
 
     def _threads(self) -> int:
-        return self._options.threads or cores.thread_count(len(cores.affinity()), cores.quota())
+        return self._options.threads or cores.thread_count(len(survey(cores.affinity())), cores.quota())
+
+    def _placement(self) -> list[int | None]:
+        """Threads are bound to the best cores, but not where a quota has the number of them.
+
+        Every container on a machine would sit on the same few cores.
+        """
+        threads, ranked = self._threads(), [core.number for core in survey(cores.affinity())]
+        asked = self._options.threads is not None or threads == len(ranked)
+        return cores.placement(threads, ranked) if self._options.affinity and asked else [None] * threads
 
     def _choice(self) -> list[native.Candidate]:
         return [x for x in native.candidates() if self._options.kernel in {None, x.name}]
@@ -95,12 +104,15 @@ class CpuBackend:
         return cache
 
 
-def _spell(numbers: list[int]) -> str:
-    """Core numbers as taskset(1) writes them: 0-3,6."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][-1] + 1:
-            spans[-1] = [spans[-1][0], number]
-        else:
-            spans.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+def _describe(found: list[Core]) -> list[tuple[str, str]]:
+    """The cores, and what makes some better to hash on than others."""
+    lines = [("cores", spell(core.number for core in found))]
+    if siblings := [core.number for core in found if core.sibling]:
+        lines.append(("second threads of a core", f"{spell(siblings)}: used last"))
+    if len(speeds := {core.speed for core in found}) > 1:
+        slower = [core.number for core in found if core.speed != max(speeds)]
+        lines.append(("slower cores", spell(slower)))
+    if len(nodes := sorted({core.node for core in found})) > 1:
+        each = (f"{node}: {spell(core.number for core in found if core.node == node)}" for node in nodes)
+        lines.append(("cores by memory node", "; ".join(each)))
+    return lines

@@ -6,7 +6,7 @@ Sources: cgroups(7) and the kernel's admin-guide for both hierarchies (v2 `cpu.m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -32,12 +32,9 @@ def thread_count(cores: int, quota: float | None) -> int:
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
-def placement(threads: int, cores: list[int]) -> list[int | None]:
-    """The core for each thread; all None unless every core gets exactly one.
-
-    A thread that is bound while cores are free cannot move out of somebody else's way.
-    """
-    return list(cores) if threads == len(cores) else [None] * threads
+def placement(threads: int, ranked: Sequence[int]) -> list[int | None]:
+    """The core for each thread, of cores that are ranked best first; all None if there are more threads than cores."""
+    return list(ranked[:threads]) if threads <= len(ranked) else [None] * threads
 
 
 def model(proc: Path = _PROC) -> str:

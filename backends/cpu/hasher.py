@@ -59,7 +59,7 @@ class Hasher:
         self._position: Position | None = None
         self._prepared: tuple[Position, tuple[int, ...]] | None = None  # what the parameters stand for
         self._params: Words = np.empty((0, 0), np.uint32)
-        self._hits: Words = np.empty((_ROOM, 2), np.uint32)
+        self._hits: Words = np.empty((0, 2), np.uint32)
         self._hps: float | None = None
         self._chunk = _FIRST_CHUNK
 
@@ -114,6 +114,7 @@ class Hasher:
         work, versions, start = position.work, position.versions, position.nonce
         if search is not self._search:
             self._search, self._prepared, self._hps, self.best_hps = search, None, None, None
+            self._hits = np.zeros((_ROOM, 2), np.uint32)  # touched by this thread first: in its own node's memory
         if self._prepared != (position, versions):
             header76 = work.header(0, versions[0], work.ntime)[:76]
             self._params, self._prepared = search.prepare(header76, versions, work.target), (position, versions)

@@ -17,7 +17,7 @@ class CpuOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threads: Annotated[int, Field(ge=1, le=4096, description="hash threads; default: all cores")] | None = None
-    affinity: Annotated[bool, Field(description="keep each thread on a core of its own when all are used")] = True
+    affinity: Annotated[bool, Field(description="keep each thread on a core of its own, the best first")] = True
     priority: Annotated[Priority, Field(description="whom hash threads give way to")] = Priority.LOW
     duty: Annotated[float, Field(gt=0, le=1, description="share of the time to hash in")] = 1.0
     kernel: Annotated[str, Field(description="use this kernel only; default: the best that works")] | None = None

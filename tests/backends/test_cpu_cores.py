@@ -94,10 +94,10 @@ def test_threads_are_the_whole_cores_that_can_be_had(count: int, quota: float | 
     assert cores.thread_count(count, quota) == threads
 
 
-def test_threads_are_bound_when_each_core_gets_one_and_left_alone_otherwise() -> None:
-    assert cores.placement(2, [3, 5]) == [3, 5]
-    assert cores.placement(1, [3, 5]) == [None]
-    assert cores.placement(3, [3, 5]) == [None, None, None]
+def test_fewer_threads_than_cores_get_the_best_and_more_are_left_alone() -> None:
+    assert cores.placement(2, [5, 3]) == [5, 3]
+    assert cores.placement(1, [5, 3]) == [5]
+    assert cores.placement(3, [5, 3]) == [None, None, None]
 
 
 def test_affinity_is_what_this_process_was_given() -> None:

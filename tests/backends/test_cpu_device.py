@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,10 @@ from backends.base import (
     State,
 )
 from backends.cpu import CpuBackend, CpuDevice, CpuOptions, cores
+from backends.cpu import backend as backend_module
 from backends.cpu.forge import Forge, Words
 from backends.cpu.priority import Priority, give_way
+from backends.cpu.topology import Core, survey
 from backends.testing import FakeFeed
 
 INFO = DeviceInfo("cpu:0", "cpu", Kind.CPU, "test", capabilities=frozenset({Capability.DUTY}))
@@ -332,9 +334,36 @@ def test_threads_and_placement_follow_the_options() -> None:
     for options, threads in ((CpuOptions(threads=5), 5), (CpuOptions(), cores.thread_count(count, cores.quota()))):
         (info,) = CpuBackend(options, Host()).probe()
         assert dict(info.details)["threads"] == str(threads)
-    unbound = CpuBackend(CpuOptions(threads=count, affinity=False), Host())
-    device = unbound.open(unbound.probe()[0])
-    assert isinstance(device, CpuDevice) and device._placement == [None] * count
+
+
+def placement(options: CpuOptions) -> Sequence[int | None]:
+    backend = CpuBackend(options, Host())
+    device = backend.open(backend.probe()[0])
+    assert isinstance(device, CpuDevice)
+    return device._placement
+
+
+def test_threads_that_were_asked_for_are_bound_to_the_best_cores_unless_affinity_is_off() -> None:
+    ranked = [core.number for core in survey(cores.affinity())]
+    assert placement(CpuOptions(threads=1)) == ranked[:1]
+    assert placement(CpuOptions(threads=len(ranked), affinity=False)) == [None] * len(ranked)
+
+
+def test_threads_that_a_quota_has_counted_are_bound_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "survey", lambda _: [Core(number) for number in range(4)])
+    monkeypatch.setattr(cores, "quota", lambda: 2.0)
+    assert placement(CpuOptions()) == [None, None]
+    assert placement(CpuOptions(threads=2)) == [0, 1]
+
+
+def test_what_distinguishes_cores_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Core(0, node=0, speed=(2,)), Core(2, node=1, speed=(1,)), Core(1, sibling=1, speed=(2,))]
+    monkeypatch.setattr(backend_module, "survey", lambda _: found)
+    details = dict(CpuBackend(CpuOptions(), Host()).probe()[0].details)
+    assert details["cores"] == "0-2"
+    assert details["second threads of a core"] == "1: used last"
+    assert details["slower cores"] == "2"
+    assert details["cores by memory node"] == "0: 0-1; 1: 2"
 
 
 def test_a_low_priority_is_the_threads_own() -> None:
