@@ -20,10 +20,19 @@ BELOW = {
 }
 BELOW_IN_MINER = {
     "chain": set(),
+    "power": set(),
     "work": {"chain"},
     "sources": {"chain", "work"},
     "telemetry": {"work"},
     "ui": {"telemetry"},
+}
+# The floors inside backends/asic: emulated boards share nothing with the drivers but what a USB bus is.
+BELOW_IN_ASIC = {
+    "errors": set(),
+    "usb": {"errors"},
+    "chips": {"errors"},
+    "boards": {"errors", "usb", "chips"},
+    "virtual": {"errors", "usb"},
 }
 DAY_S = 86_400
 GROUND = {"printable"}  # of miner/: rests on nothing, any room may stand on it
@@ -63,6 +72,17 @@ def test_a_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
             assert target_floor in BELOW[floor], f"{name} reaches up to {target}"
         if floor == target_floor == "miner" and room in BELOW_IN_MINER and target_rest and target_rest[0] != room:
             assert target_rest[0] in BELOW_IN_MINER[room] | GROUND, f"{name} reaches across to {target}"
+
+
+@pytest.mark.parametrize(("name", "path"), [x for x in MODULES if x[0].startswith("backends.asic.")])
+def test_an_asic_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
+    room = name.split(".")[2]
+    for target in imports(name, path):
+        there = target.split(".")
+        if room in BELOW_IN_ASIC and there[:2] == ["backends", "asic"] and len(there) > 2 and there[2] != room:
+            assert there[2] in BELOW_IN_ASIC[room], f"{name} reaches across to {target}"
+        if room == "virtual" and there[:3] == ["backends", "asic", "usb"] and len(there) > 3:
+            assert there[3] == "bus", f"{name} shares {target} with the drivers that it is to prove"
 
 
 def memorable(value: object) -> bool:
