@@ -1,0 +1,192 @@
+"""What is worth an alarm, as data over snapshots. Thresholds come from `[alarms]`; None switches one off.
+
+| alarm | subject | is seen while |
+|---|---|---|
+| device-sick | device | it is sick |
+| device-dead | device | it was given up |
+| device-hot | device | a temperature is over `hot_c` |
+| rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
+| rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
+| pool-down | pool | it is not connected, or has failed |
+| no-share | miner | it mines, and nothing was accepted for `silence` times the usual wait between shares |
+| power-over-budget | miner | its devices together draw more than `budget_w` |
+| block-found | miner | a block was accepted since the last look, on a chain whose coins have a worth |
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backends.base import State
+
+from .alarms import Findings, Rule, Severity
+from .snapshot import DeviceView, Snapshot, SourceView
+
+MINER = "miner"
+_MINUTE_S = 60
+_HASHES_PER_DIFFICULTY = 1 << 32
+_FEWEST_ANSWERS = 20  # a ratio of fewer says nothing
+_LEAST_SILENCE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When something is wrong."""
+
+    hot_c: float | None = 90.0
+    rate_ratio: float | None = 0.8
+    reject_ratio: float | None = 0.05
+    silence: float | None = 10.0
+    budget_w: float | None = None
+
+
+def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
+    """Every rule that is switched on."""
+    offered = (
+        Rule("device-sick", Severity.WARNING, _in_state(State.SICK), after_s=30, clear_s=60),
+        Rule("device-dead", Severity.CRITICAL, _in_state(State.DEAD), after_s=5),
+        _if_set(thresholds.hot_c, lambda x: Rule("device-hot", Severity.CRITICAL, _hot(x), after_s=10, clear_s=60)),
+        _if_set(
+            thresholds.rate_ratio, lambda x: Rule("rate-low", Severity.WARNING, _slow(x), after_s=300, clear_s=120)
+        ),
+        _if_set(
+            thresholds.reject_ratio,
+            lambda x: Rule("rejects-high", Severity.WARNING, RejectRatio(x).look, after_s=60, clear_s=60),
+        ),
+        Rule("pool-down", Severity.WARNING, _down, after_s=60, clear_s=30),
+        _if_set(thresholds.silence, lambda x: Rule("no-share", Severity.CRITICAL, Silence(x).look)),
+        _if_set(
+            thresholds.budget_w, lambda x: Rule("power-over-budget", Severity.WARNING, _over(x), after_s=30, clear_s=60)
+        ),
+        Rule("block-found", Severity.INFO, BlockFound().look, clear_s=3600),
+    )
+    return tuple(rule for rule in offered if rule is not None)
+
+
+def _if_set(threshold: float | None, make: Callable[[float], Rule]) -> Rule | None:
+    return None if threshold is None else make(threshold)
+
+
+def _in_state(state: State) -> Callable[[Snapshot], Findings]:
+    def look(snapshot: Snapshot) -> Findings:
+        return {
+            device.info.id: device.telemetry.fault or f"it is {state}"
+            for device in snapshot.devices
+            if device.telemetry.state is state
+        }
+
+    return look
+
+
+def _hot(limit_c: float) -> Callable[[Snapshot], Findings]:
+    def look(snapshot: Snapshot) -> Findings:
+        found = {}
+        for device in snapshot.devices:
+            hottest = max(device.telemetry.temperatures_c, key=lambda reading: reading.value, default=None)
+            if hottest is not None and hottest.value > limit_c:
+                found[device.info.id] = f"{hottest.sensor} is at {hottest.value:.0f} degrees, over {limit_c:.0f}"
+        return found
+
+    return look
+
+
+def _slow(ratio: float) -> Callable[[Snapshot], Findings]:
+    def look(snapshot: Snapshot) -> Findings:
+        return {device.info.id: text for device in snapshot.devices if (text := slow(device))}
+
+    def slow(device: DeviceView) -> str | None:
+        rate, wanted = device.rate_hps.get(_MINUTE_S), device.telemetry.expected_hps or device.info.expected_hps
+        if device.telemetry.state is not State.MINING or rate is None or not wanted or rate >= ratio * wanted:
+            return None
+        return f"it does {rate / wanted:.0%} of what is expected of it"
+
+    return look
+
+
+def _down(snapshot: Snapshot) -> Findings:
+    return {
+        source.name: source.failed or "it is not connected"
+        for source in snapshot.sources
+        if source.failed is not None or not source.connected
+    }
+
+
+def _over(budget_w: float) -> Callable[[Snapshot], Findings]:
+    def look(snapshot: Snapshot) -> Findings:
+        known = [x.telemetry.power_w for x in snapshot.devices if x.telemetry.power_w is not None]
+        if sum(known) <= budget_w:
+            return {}
+        return {MINER: f"the devices draw {sum(known):.0f} W of {budget_w:.0f} W"}
+
+    return look
+
+
+@dataclass(slots=True)
+class RejectRatio:
+    """Refusals among the answers of the last `span_s` seconds, per pool."""
+
+    limit: float
+    span_s: float = 900.0
+    _past: deque[tuple[float, dict[str, tuple[int, int]]]] = field(default_factory=deque)
+
+    def look(self, snapshot: Snapshot) -> Findings:
+        now = {source.name: _answers(source) for source in snapshot.sources}
+        if not self._past or snapshot.now - self._past[-1][0] >= self.span_s / 60:
+            self._past.append((snapshot.now, now))
+        while len(self._past) > 1 and snapshot.now - self._past[1][0] >= self.span_s:
+            self._past.popleft()
+        found = {}
+        for name, (good, bad) in now.items():
+            good_before, bad_before = self._past[0][1].get(name, (0, 0))
+            answers, refused = good + bad - good_before - bad_before, bad - bad_before
+            if answers >= _FEWEST_ANSWERS and refused > self.limit * answers:
+                found[name] = f"it refused {refused} of the last {answers} shares"
+        return found
+
+
+def _answers(source: SourceView) -> tuple[int, int]:
+    """Accepted and refused so far."""
+    return source.accepted, source.stale + sum(source.rejected.values())
+
+
+@dataclass(slots=True)
+class Silence:
+    """Nothing accepted for much longer than luck explains."""
+
+    factor: float
+    _accepted: int = 0
+    _heard_at: float | None = None
+
+    def look(self, snapshot: Snapshot) -> Findings:
+        accepted = sum(source.accepted + source.blocks_accepted for source in snapshot.sources)
+        usual_s = _usual_wait_s(snapshot)
+        if self._heard_at is None or accepted != self._accepted or usual_s is None:
+            self._accepted, self._heard_at = accepted, snapshot.now
+            return {}
+        silent_s = snapshot.now - self._heard_at
+        if silent_s <= max(self.factor * usual_s, _LEAST_SILENCE_S):
+            return {}
+        return {MINER: f"no share was accepted for {silent_s:.0f} s, where one in {usual_s:.0f} s is usual"}
+
+
+def _usual_wait_s(snapshot: Snapshot) -> float | None:
+    """Between two shares at the present rate and the difficulty of what is mined on; None where that is unknown."""
+    rate = snapshot.rate_hps.get(_MINUTE_S)
+    difficulty = next((x.difficulty for x in snapshot.sources if x.active), None)
+    return difficulty * _HASHES_PER_DIFFICULTY / rate if rate and difficulty else None
+
+
+@dataclass(slots=True)
+class BlockFound:
+    """A block more than at the last look: not a fault, but nobody wants to miss it."""
+
+    _blocks: int = 0
+
+    def look(self, snapshot: Snapshot) -> Findings:
+        blocks = sum(source.blocks_accepted for source in snapshot.sources)
+        before, self._blocks = self._blocks, blocks
+        if blocks <= before or snapshot.worthless:
+            return {}
+        return {MINER: f"block number {blocks} of this run was accepted"}

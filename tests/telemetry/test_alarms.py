@@ -1,0 +1,175 @@
+"""Alarms over hand-made snapshots: each is seen to fire and to resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import Reading, State
+from miner.telemetry.alarm_rules import MINER, Thresholds, rules
+from miner.telemetry.alarms import LINGER_S, SUBJECTS_MAX, Alarm, Alarms, Rule, Severity, Stage
+from miner.telemetry.snapshot import Snapshot
+
+from .snapshots import device, snapshot, source
+
+POOL = source().name
+
+
+def told(alarms: Alarms, views: Sequence[tuple[float, Snapshot]]) -> list[tuple[float, str, str, Stage]]:
+    """What people hear, and when."""
+    return [
+        (at, alarm.rule, alarm.subject, alarm.stage)
+        for at, view in views
+        for alarm in alarms.handle(replace(view, now=at))
+    ]
+
+
+def history(well: Snapshot, ill: Snapshot, ill_from: int, ill_to: int, end: int) -> list[tuple[float, Snapshot]]:
+    return [(float(at), ill if ill_from <= at < ill_to else well) for at in range(end)]
+
+
+def of(name: str) -> Alarms:
+    return Alarms([rule for rule in rules(Thresholds(budget_w=100.0)) if rule.name == name])
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "ill", "fires", "resolves"),
+    [
+        ("device-sick", "cpu:0", snapshot(device(state=State.SICK)), 130, 659),
+        ("device-dead", "cpu:0", snapshot(device(state=State.DEAD)), 105, 600),
+        ("device-hot", "cpu:0", snapshot(device(temperatures_c=(Reading("die", 90.1),))), 110, 659),
+        ("rate-low", "cpu:0", snapshot(device(rate_hps={60: 7.9e6}, expected_hps=10e6)), 400, 719),
+        ("pool-down", POOL, snapshot(sources=(source(connected=False),)), 160, 629),
+        ("pool-down", POOL, snapshot(sources=(source(failed="wrong password"),)), 160, 629),
+        ("power-over-budget", MINER, snapshot(device(power_w=60.0), device("b", power_w=41.0)), 130, 659),
+    ],
+)
+def test_it_fires_after_a_while_and_resolves_after_another(
+    name: str, subject: str, ill: Snapshot, fires: int, resolves: int
+) -> None:
+    assert told(of(name), history(snapshot(), ill, 100, 600, 1000)) == [
+        (fires, name, subject, Stage.ACTIVE),
+        (resolves, name, subject, Stage.RESOLVED),
+    ]
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        snapshot(device(temperatures_c=(Reading("die", 90.0),))),
+        snapshot(device(rate_hps={60: 8.1e6}, expected_hps=10e6)),
+        snapshot(device(rate_hps={60: 0.0}, expected_hps=10e6, state=State.PAUSED)),
+        snapshot(device(rate_hps={60: None}, expected_hps=10e6)),
+        snapshot(device(power_w=100.0)),
+        snapshot(sources=()),
+    ],
+)
+def test_what_is_just_right_or_unknown_is_no_alarm(well: Snapshot) -> None:
+    calm = replace(well, sources=tuple(replace(x, blocks_accepted=0) for x in well.sources))
+    alarms = Alarms(rules(Thresholds(budget_w=100.0, silence=None)))
+    assert told(alarms, history(calm, calm, 0, 0, 1000)) == []
+
+
+def test_refusals_count_over_the_last_quarter_of_an_hour() -> None:
+    views, accepted, stale = [], 0, 0
+    for at in range(4000):
+        accepted, stale = accepted + (at % 5 != 0), stale + (at % 5 == 0 and 1000 <= at < 2000)
+        views.append((float(at), snapshot(sources=(source(accepted=accepted, rejected={}, stale=stale),))))
+    (fired, resolved) = told(of("rejects-high"), views)
+    assert fired[1:] == ("rejects-high", POOL, Stage.ACTIVE) and 1200 < fired[0] < 1500
+    assert resolved[1:] == ("rejects-high", POOL, Stage.RESOLVED) and 2500 < resolved[0] < 3000
+
+
+def test_a_few_refusals_at_the_start_are_no_ratio() -> None:
+    views = [(float(at), snapshot(sources=(source(accepted=0, rejected={"other": 19}, stale=0),))) for at in range(500)]
+    assert told(of("rejects-high"), views) == []
+
+
+def test_silence_is_measured_against_luck() -> None:
+    usual = snapshot(rate_hps={60: float(1 << 32)}, sources=(source(difficulty=60.0, accepted=5),))
+    heard = replace(usual, sources=(source(difficulty=60.0, accepted=6),))
+    views = [(0.0, usual), (600.0, usual), (601.0, usual), (602.0, heard)]
+    assert told(of("no-share"), views) == [
+        (601.0, "no-share", MINER, Stage.ACTIVE),
+        (602.0, "no-share", MINER, Stage.RESOLVED),
+    ]
+
+
+def test_time_without_hashing_is_not_silence() -> None:
+    idle = snapshot(rate_hps={60: None})
+    assert told(of("no-share"), [(0.0, idle), (9999.0, idle)]) == []
+
+
+def test_every_block_is_told_but_worthless_ones() -> None:
+    def blocks(count: int, *, worthless: bool = False) -> Snapshot:
+        return snapshot(sources=(source(blocks_accepted=count),), worthless=worthless)
+
+    views = [(0.0, blocks(0)), (1.0, blocks(1)), (2.0, blocks(1)), (3601.0, blocks(1))]
+    assert told(of("block-found"), views) == [
+        (1.0, "block-found", MINER, Stage.ACTIVE),
+        (3601.0, "block-found", MINER, Stage.RESOLVED),
+    ]
+    assert told(of("block-found"), [(0.0, blocks(0)), (1.0, blocks(1, worthless=True))]) == []
+
+
+def test_a_threshold_of_none_switches_its_rule_off() -> None:
+    nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None)
+    assert {rule.name for rule in rules(nothing)} == {"device-sick", "device-dead", "pool-down", "block-found"}
+
+
+def seen(subjects: Callable[[Snapshot], dict[str, str]]) -> Alarms:
+    return Alarms([Rule("r", Severity.WARNING, subjects, after_s=3, clear_s=3)])
+
+
+def test_trouble_of_a_moment_is_never_told() -> None:
+    alarms = seen(lambda view: {"x": "ill"} if view.now % 4 < 3 else {})
+    assert told(alarms, [(float(at), snapshot()) for at in range(100)]) == []
+
+
+def test_trouble_that_flickers_is_told_once() -> None:
+    alarms = seen(lambda view: {"x": "ill"} if view.now < 10 or view.now % 2 else {})
+    views = [(float(at), snapshot()) for at in range(100)]
+    assert told(alarms, views) == [(3.0, "r", "x", Stage.ACTIVE)]
+
+
+def test_what_is_over_stays_to_be_seen_for_a_while() -> None:
+    alarms = seen(lambda view: {"x": f"ill at {view.now:.0f}"} if view.now < 10 else {})
+    told(alarms, [(float(at), snapshot()) for at in range(20)])
+    assert alarms.standing() == (Alarm("r", Severity.WARNING, "x", Stage.RESOLVED, 12.0, "ill at 9"),)
+    told(alarms, [(12.0 + LINGER_S, snapshot())])
+    assert alarms.standing() == ()
+
+
+def test_what_stands_is_in_order_of_what_needs_a_person_first() -> None:
+    alarms = Alarms(
+        [
+            Rule("pending", Severity.CRITICAL, lambda _: {"x": ""}, after_s=99),
+            Rule("warning", Severity.WARNING, lambda _: {"x": ""}),
+            Rule("critical", Severity.CRITICAL, lambda _: {"x": ""}),
+        ]
+    )
+    alarms.handle(snapshot())
+    assert [alarm.rule for alarm in alarms.standing()] == ["critical", "warning", "pending"]
+
+
+def test_a_driver_that_names_ever_new_subjects_is_not_followed_for_ever() -> None:
+    alarms = seen(lambda view: {f"{view.now}-{number}": "" for number in range(100)})
+    told(alarms, [(float(at), snapshot()) for at in range(200)])
+    assert len(alarms.standing()) <= SUBJECTS_MAX
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 5), st.booleans()), max_size=60))
+def test_people_hear_of_beginnings_and_ends_in_turn(moments: list[tuple[float, bool]]) -> None:
+    ill: dict[str, str] = {}
+    alarms, now, stages = seen(lambda _: dict(ill)), 0.0, []
+    for step, wrong in moments:
+        now += step
+        ill.clear()
+        if wrong:
+            ill["x"] = "ill"
+        stages += [alarm.stage for alarm in alarms.handle(replace(snapshot(), now=now))]
+    assert stages == [Stage.ACTIVE, Stage.RESOLVED] * (len(stages) // 2) + [Stage.ACTIVE] * (len(stages) % 2)
