@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import native
+from backends import cpu
 from backends.cpu import cores
 from backends.cpu.duty import SLICE_S
 from backends.cpu.priority import Priority, give_way
@@ -44,9 +45,9 @@ def measure(state: Path, seconds: float, threads: int) -> Bare:
 
 
 def _load(state: Path) -> native.Kernel:
-    cache = native.open_cache(state, native.host_features())
-    best = native.startup_order(native.candidates(), cache)[-1]
-    return native.load(best, cache)
+    cache = cpu.open_cache(state, native.host_features())
+    best = cpu.startup_order(cpu.candidates(), cache)[-1]
+    return cpu.load(best, cache)
 
 
 def _loop(kernel: native.Kernel, core: int | None, seconds: float, together: threading.Barrier) -> tuple[int, ...]:

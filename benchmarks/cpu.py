@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import native
+from backends import cpu
 from benchmarks import machine, report
 from benchmarks.measure import Spread, rates, within_sigmas
 
@@ -39,10 +40,11 @@ _START = """
 import sys, time
 begun = time.perf_counter()
 import native
+from backends import cpu
 from pathlib import Path
-cache = native.open_cache(Path(sys.argv[1]), native.host_features())
-candidate = next(x for x in native.candidates() if x.name == sys.argv[2])
-native.load(candidate, cache)
+cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
+candidate = next(x for x in cpu.candidates() if x.name == sys.argv[2])
+cpu.load(candidate, cache)
 print(time.perf_counter() - begun)
 """
 
@@ -59,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure the kernels that the options name, or all that run here; "wrong" is true if one miscounts."""
-    candidates = native.candidates()
+    candidates = cpu.candidates()
     for candidate in candidates:
         if candidate.unusable:
             console.print(f"{candidate.name}: not here, {candidate.unusable}")
@@ -71,8 +73,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     settings = list(itertools.product(options.threads, options.midstates))
     with report.progress(console) as progress, tempfile.TemporaryDirectory() as state:
         starts = _time_starts(chosen, progress)
-        cache = native.open_cache(Path(state), native.host_features())
-        kernels = [native.load(candidate, cache) for candidate in chosen]
+        cache = cpu.open_cache(Path(state), native.host_features())
+        kernels = [cpu.load(candidate, cache) for candidate in chosen]
         runs = [Run(kernel, *setting) for kernel in kernels for setting in settings]
         begun = machine.Clock.now()
         task = progress.add_task("hashing", total=ROUNDS * len(runs))
@@ -175,7 +177,7 @@ class Run:
         }
 
 
-def _time_starts(chosen: list[native.Candidate], progress: Progress) -> dict[str, dict[str, float]]:
+def _time_starts(chosen: list[cpu.Candidate], progress: Progress) -> dict[str, dict[str, float]]:
     """From importing native to a proven kernel, in a process of its own: compiled, then from the cache."""
     task = progress.add_task("starting", total=2 * len(chosen))
     starts = {}

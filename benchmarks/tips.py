@@ -24,6 +24,7 @@ import structlog
 from numpy.typing import NDArray
 
 import native
+from backends import cpu
 from backends.base import DeviceInfo, Feed, Hit, Host, Telemetry, Verdict, Work
 from backends.base import Settings as DeviceSettings
 from backends.cpu import CpuBackend, cores
@@ -224,11 +225,11 @@ class TipSource:
 
 def _device(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
     (info,) = CpuBackend(CpuOptions(threads=threads), Host(state)).probe()
-    cache = native.open_cache(state, native.host_features())
+    cache = cpu.open_cache(state, native.host_features())
     forge = Forge(
-        [native.startup_order(native.candidates(), cache)[-1]],
+        [cpu.startup_order(cpu.candidates(), cache)[-1]],
         order=lambda left: left,
-        load=lambda candidate: TimedSearch(NativeSearch(native.load(candidate, cache)), stopwatch),
+        load=lambda candidate: TimedSearch(NativeSearch(cpu.load(candidate, cache)), stopwatch),
     )
     device = CpuDevice(info, forge, cores.placement(threads, cores.affinity()), priority=priority)
     return TimedDevice(device, stopwatch)

@@ -1,7 +1,5 @@
 """The double-SHA-256 nonce search: one description, lowered to each kind of metal."""
 
-from native.cache import NO_CACHE, KernelCache, open_cache
-from native.dispatch import Candidate, candidates, load, startup_order
 from native.errors import (
     CompilationError,
     FeatureError,
@@ -12,28 +10,23 @@ from native.errors import (
 )
 from native.features import Features, host_features
 from native.kernel import Kernel, midstates, prepare, scan
+from native.proof import prove
 from native.symbolic import Layout, Operations
 
 __all__ = [
-    "NO_CACHE",
-    "Candidate",
     "CompilationError",
     "FeatureError",
     "Features",
     "Kernel",
-    "KernelCache",
     "KernelError",
     "Layout",
     "NativeError",
     "Operations",
     "ProofError",
     "UnusableKernelError",
-    "candidates",
     "host_features",
-    "load",
     "midstates",
-    "open_cache",
     "prepare",
+    "prove",
     "scan",
-    "startup_order",
 ]

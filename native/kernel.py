@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from native.cache import NO_CACHE, KernelCache
 from native.features import host_features
 from native.symbolic import MIDSTATE_WORDS, Layout
 
@@ -93,15 +93,15 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
     return done, found
 
 
-def midstates(prefix64: bytes, versions: Sequence[int], cache: KernelCache = NO_CACHE) -> Words:
+def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = None) -> Words:
     """SHA-256's state after 64 bytes of header, shape (len(versions), 8), for devices that take midstates.
 
     prefix64: the first 64 bytes of a header, whose version field is replaced by each of `versions`.
-    Compiled at the first call, or taken from the cache. Raises ValueError for other lengths and values.
+    Compiled at the first call, or taken from `folder`, where it is kept. Raises ValueError for anything else.
     """
     from native.compiled import compile_midstates  # noqa: PLC0415 # numba takes 0.3 s to import
 
-    return _midstates(compile_midstates(host_features(), cache.folder_for("midstates")), prefix64, versions)
+    return _midstates(compile_midstates(host_features(), folder), prefix64, versions)
 
 
 def _midstates(run: Callable[..., Any], prefix64: bytes, versions: Sequence[int]) -> Words:

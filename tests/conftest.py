@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import native
+from backends import cpu
+
 settings.register_profile("angara", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("angara")
 
@@ -28,3 +31,29 @@ def pytest_runtest_makereport(
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the miners that tests start keep compiled kernels: compiled once for each worker."""
     return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder for the kernels of this process: compiled once per test run, all workers share it."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "native-state"
+
+
+@pytest.fixture(scope="session")
+def cache(state: Path) -> cpu.KernelCache:
+    opened = cpu.open_cache(state, native.host_features())
+    assert opened.unusable is None
+    return opened
+
+
+@pytest.fixture(scope="session", params=[x.name for x in cpu.candidates() if x.unusable is None])
+def kernel(request: pytest.FixtureRequest, cache: cpu.KernelCache) -> native.Kernel:
+    """Every search that this machine can run."""
+    (candidate,) = [x for x in cpu.candidates() if x.name == request.param]
+    return cpu.load(candidate, cache)
+
+
+@pytest.fixture(scope="session")
+def best(cache: cpu.KernelCache) -> native.Kernel:
+    return cpu.load(next(x for x in cpu.candidates() if x.unusable is None), cache)

@@ -1,7 +1,20 @@
 """The processor as a device: one thread per core, searching with the best kernel that passed its examination."""
 
 from .backend import CpuBackend
+from .cache import NO_CACHE, KernelCache, open_cache
 from .device import CpuDevice
+from .dispatch import Candidate, candidates, load, startup_order
 from .options import CpuOptions
 
-__all__ = ["CpuBackend", "CpuDevice", "CpuOptions"]
+__all__ = [
+    "NO_CACHE",
+    "Candidate",
+    "CpuBackend",
+    "CpuDevice",
+    "CpuOptions",
+    "KernelCache",
+    "candidates",
+    "load",
+    "open_cache",
+    "startup_order",
+]

@@ -9,7 +9,9 @@ import native
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
 
 from . import cores
+from .cache import NO_CACHE, KernelCache, open_cache
 from .device import CpuDevice
+from .dispatch import Candidate, candidates, load, startup_order
 from .forge import Forge, NativeSearch
 from .options import CpuOptions
 from .priority import give_way
@@ -63,8 +65,8 @@ class CpuBackend:
         cache = self._cache()
         forge = Forge(
             self._choice(),
-            order=partial(native.startup_order, cache=cache),
-            load=lambda candidate: NativeSearch(native.load(candidate, cache)),
+            order=partial(startup_order, cache=cache),
+            load=lambda candidate: NativeSearch(load(candidate, cache)),
             settle=lambda: give_way(self._options.priority),
             log=self._host.log,
         )
@@ -92,13 +94,13 @@ class CpuBackend:
         asked = self._options.threads is not None or threads == len(ranked)
         return cores.placement(threads, ranked) if self._options.affinity and asked else [None] * threads
 
-    def _choice(self) -> list[native.Candidate]:
-        return [x for x in native.candidates() if self._options.kernel in {None, x.name}]
+    def _choice(self) -> list[Candidate]:
+        return [x for x in candidates() if self._options.kernel in {None, x.name}]
 
-    def _cache(self) -> native.KernelCache:
+    def _cache(self) -> KernelCache:
         if self._host.state_dir is None:
-            return native.NO_CACHE
-        cache = native.open_cache(self._host.state_dir, native.host_features())
+            return NO_CACHE
+        cache = open_cache(self._host.state_dir, native.host_features())
         if cache.unusable:
             self._host.log("kernel_cache_unusable", reason=cache.unusable)
         return cache

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 import native
 
+from .dispatch import Candidate
+
 Words = NDArray[np.uint32]
 
 
@@ -63,16 +65,16 @@ class NativeSearch:
 class Forge:
     """Loads candidates in the background.
 
-    order: of those that are left, what to load in turn (`native.startup_order`); the last is the best of them.
+    order: of those that are left, what to load in turn (`startup_order`); the last is the best of them.
     load: may take seconds; what it raises refuses this candidate.
     settle: called in the forge's thread as soon as something hashes.
     """
 
     def __init__(
         self,
-        choice: Sequence[native.Candidate],
-        order: Callable[[Sequence[native.Candidate]], Sequence[native.Candidate]],
-        load: Callable[[native.Candidate], Search],
+        choice: Sequence[Candidate],
+        order: Callable[[Sequence[Candidate]], Sequence[Candidate]],
+        load: Callable[[Candidate], Search],
         *,
         settle: Callable[[], None] = lambda: None,
         log: Callable[..., None] = lambda *_a, **_k: None,
@@ -120,7 +122,7 @@ class Forge:
                 self._settle()
         return True
 
-    def _make(self, candidate: native.Candidate, made: dict[str, Search]) -> bool:
+    def _make(self, candidate: Candidate, made: dict[str, Search]) -> bool:
         self.compiling = candidate.name
         try:
             made[candidate.name] = self._load(candidate)
@@ -132,5 +134,5 @@ class Forge:
             self.compiling = None
         return True
 
-    def _left(self) -> list[native.Candidate]:
+    def _left(self) -> list[Candidate]:
         return [x for x in self._choice if x.unusable is None and x.name not in self.refused]

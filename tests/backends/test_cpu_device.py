@@ -16,6 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 import native
+from backends import cpu
 from backends.base import (
     BackendError,
     Capability,
@@ -78,7 +79,7 @@ class Probe:
 def mining(
     probe: Probe, threads: int = 2, priority: Priority = Priority.LOW, placement: list[int | None] | None = None
 ) -> Iterator[CpuDevice]:
-    candidate = native.Candidate("probe", (), 1.0)
+    candidate = cpu.Candidate("probe", (), 1.0)
     forge = Forge([candidate], lambda left: left, lambda _: probe)
     device = CpuDevice(INFO, forge, placement or [None] * threads, priority=priority)
     device.start(FakeFeed())
@@ -171,11 +172,11 @@ def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
 def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
     probe, release = Probe(), threading.Event()
 
-    def load(_: native.Candidate) -> Probe:
+    def load(_: cpu.Candidate) -> Probe:
         release.wait(10.0)
         return probe
 
-    forge = Forge([native.Candidate("probe", (), 1.0)], lambda left: left, load)
+    forge = Forge([cpu.Candidate("probe", (), 1.0)], lambda left: left, load)
     device, feed = CpuDevice(INFO, forge, [None]), FakeFeed()
     device.start(feed)
     until(lambda: device.telemetry().activity == "compiling probe")
@@ -192,10 +193,10 @@ class TwoKernels:
 
     def __init__(self) -> None:
         self.first, self.better, self.release = Probe(), Probe(), threading.Event()
-        choice = [native.Candidate(name, (), 1.0) for name in ("better", "first")]
+        choice = [cpu.Candidate(name, (), 1.0) for name in ("better", "first")]
         self.forge = Forge(choice, lambda left: left[::-1], self._load)
 
-    def _load(self, candidate: native.Candidate) -> Probe:
+    def _load(self, candidate: cpu.Candidate) -> Probe:
         if candidate.name == "first":
             return self.first
         self.release.wait(10.0)
@@ -241,12 +242,12 @@ def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_st
 
 
 def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
-    def load(candidate: native.Candidate) -> Probe:
+    def load(candidate: cpu.Candidate) -> Probe:
         if candidate.name == "fast":
             raise native.ProofError("fast: missed the nonce of block 0")
         return Probe()
 
-    choice = [native.Candidate(name, (), 1.0) for name in ("fast", "slow")]
+    choice = [cpu.Candidate(name, (), 1.0) for name in ("fast", "slow")]
     device = CpuDevice(INFO, Forge(choice, lambda left: left[:1], load), [None])
     device.start(FakeFeed())
     until(lambda: device.telemetry().state is State.MINING)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import native
+from backends import cpu
 from backends.cpu.forge import Forge, Search
 
 
@@ -16,25 +17,25 @@ class Named:
     prepare = scan = None
 
 
-def candidate(name: str, unusable: str | None = None) -> native.Candidate:
-    return native.Candidate(name, (), 1.0, unusable)
+def candidate(name: str, unusable: str | None = None) -> cpu.Candidate:
+    return cpu.Candidate(name, (), 1.0, unusable)
 
 
 GOOD, BEST = candidate("good"), candidate("best")
 
 
-def quick_then_best(left: Sequence[native.Candidate]) -> Sequence[native.Candidate]:
-    """As native.startup_order: of candidates that are best first, the last starts quickest."""
+def quick_then_best(left: Sequence[cpu.Candidate]) -> Sequence[cpu.Candidate]:
+    """As cpu.startup_order: of candidates that are best first, the last starts quickest."""
     return [left[-1], left[0]] if len(left) > 1 else left
 
 
 def forge(
-    choice: Sequence[native.Candidate], refuse: dict[str, Exception] | None = None
+    choice: Sequence[cpu.Candidate], refuse: dict[str, Exception] | None = None
 ) -> tuple[Forge, list[str | None]]:
     """A forge, and the names of what it had to offer each time that it said so."""
     offered: list[str | None] = []
 
-    def load(candidate: native.Candidate) -> Search:
+    def load(candidate: cpu.Candidate) -> Search:
         if error := (refuse or {}).get(candidate.name):
             raise error
         return Named(candidate.name)  # type: ignore[return-value]
@@ -92,7 +93,7 @@ def test_what_the_machine_cannot_run_is_never_loaded() -> None:
 def test_a_second_begin_neither_repeats_nor_doubles_the_work() -> None:
     started, release, loads = threading.Event(), threading.Event(), []
 
-    def load(candidate: native.Candidate) -> Search:
+    def load(candidate: cpu.Candidate) -> Search:
         loads.append(candidate.name)
         started.set()
         release.wait(10.0)

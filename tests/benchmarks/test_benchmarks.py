@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import native
+from backends import cpu
 from benchmarks import machine
 from benchmarks.measure import Spread, rates, within_sigmas
 from benchmarks.registry import BENCHMARKS
@@ -63,7 +63,7 @@ def test_without_a_name_it_lists_what_there_is() -> None:
 
 
 def test_the_cpu_benchmark_measures_and_checks_what_it_measures(tmp_path: Path) -> None:
-    best = next(x.name for x in native.candidates() if x.unusable is None)
+    best = next(x.name for x in cpu.candidates() if x.unusable is None)
     answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", best, "--json", str(tmp_path / "out"))
     assert (answer.returncode, answer.stderr) == (0, "")
     one, two = json.loads((tmp_path / "out").read_text())["kernels"]

@@ -1,18 +1,15 @@
-"""Kernels are compiled once per test run: all workers share one cache folder."""
+"""What kernels are judged by."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-import native
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "protocol.json"
 
@@ -23,31 +20,6 @@ Reference = Callable[[bytes, Sequence[int], int, range], list[tuple[int, int]]]
 def vectors() -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(VECTORS.read_text())
     return loaded
-
-
-@pytest.fixture(scope="session")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    own = tmp_path_factory.getbasetemp()
-    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "native-state"
-
-
-@pytest.fixture(scope="session")
-def cache(state: Path) -> native.KernelCache:
-    opened = native.open_cache(state, native.host_features())
-    assert opened.unusable is None
-    return opened
-
-
-@pytest.fixture(scope="session", params=[x.name for x in native.candidates() if x.unusable is None])
-def kernel(request: pytest.FixtureRequest, cache: native.KernelCache) -> native.Kernel:
-    """Every search that this machine can run."""
-    (candidate,) = [x for x in native.candidates() if x.name == request.param]
-    return native.load(candidate, cache)
-
-
-@pytest.fixture(scope="session")
-def best(cache: native.KernelCache) -> native.Kernel:
-    return native.load(next(x for x in native.candidates() if x.unusable is None), cache)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 import native
+from backends import cpu
 from native.features import VARIABLE
 
 HOST = native.host_features({})
@@ -29,6 +30,6 @@ def test_different_targets_have_different_fingerprints() -> None:
 
 
 def test_one_process_compiles_for_one_set_of_features(best: native.Kernel) -> None:
-    scalar = native.candidates()[-1]
+    scalar = cpu.candidates()[-1]
     with pytest.raises(native.FeatureError, match="process"):
-        native.load(scalar, features=STRONG)
+        cpu.load(scalar, features=STRONG)

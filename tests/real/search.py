@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import native
+from backends import cpu
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 from tests.sources.node.search import share_of_nonce
@@ -21,9 +22,9 @@ CHUNK = 1 << 20
 
 @cache
 def _kernel() -> native.Kernel:
-    usable = [candidate for candidate in native.candidates() if candidate.unusable is None]
+    usable = [candidate for candidate in cpu.candidates() if candidate.unusable is None]
     folder = Path(__file__).parents[2] / ".cache"
-    return native.load(usable[0], native.open_cache(folder, native.host_features()))
+    return cpu.load(usable[0], cpu.open_cache(folder, native.host_features()))
 
 
 def share_of(job: Job) -> Share:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from native.cache import NO_CACHE, KernelCache
-from native.errors import ProofError, UnusableKernelError
-from native.features import Features, host_features
-from native.kernel import Kernel
-from native.proof import prove
+from native import Features, Kernel, ProofError, UnusableKernelError, host_features, prove
+
+from .cache import NO_CACHE, KernelCache
 
 # Versions to search together: of what sharing gains, 4 have three quarters, and 32 have no more.
 _MIDSTATES = 16

@@ -5,20 +5,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import native
-from native import cache as cache_module
+from backends import cpu
+from backends.cpu import cache as cache_module
 
 FEATURES = native.Features("x86_64", "x86-64", frozenset())
 
 LOAD_BEST = """
 import sys, native
+from backends import cpu
 from pathlib import Path
-cache = native.open_cache(Path(sys.argv[1]), native.host_features())
+cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
 assert cache.unusable is None
-kernel = native.load(next(x for x in native.candidates() if x.unusable is None), cache)
+kernel = cpu.load(next(x for x in cpu.candidates() if x.unusable is None), cache)
 for function in (kernel.run_scan, kernel.run_midstates, kernel.run_fill):
     assert sum(function.stats.cache_hits.values()) == 1, function.stats
     assert not function.stats.cache_misses, function.stats
@@ -26,21 +29,21 @@ for function in (kernel.run_scan, kernel.run_midstates, kernel.run_fill):
 
 
 def folder_of(state: Path, features: native.Features = FEATURES) -> Path:
-    opened = native.open_cache(state, features)
+    opened = cpu.open_cache(state, features)
     assert opened.unusable is None
     assert opened.folder is not None
     return opened.folder
 
 
 def refused(state: Path) -> str:
-    opened = native.open_cache(state, FEATURES)
+    opened = cpu.open_cache(state, FEATURES)
     assert opened.folder is None
     assert opened.folder_for("scalar") is None
     assert not opened.holds("scalar")
     return opened.unusable or ""
 
 
-def test_a_second_process_compiles_nothing(best: native.Kernel, cache: native.KernelCache, state: Path) -> None:
+def test_a_second_process_compiles_nothing(best: native.Kernel, cache: cpu.KernelCache, state: Path) -> None:
     assert cache.folder is not None
     assert cache.holds(best.name)
     subprocess.run(
@@ -82,23 +85,26 @@ def test_a_place_that_cannot_be_written_only_loses_the_cache(tmp_path: Path) -> 
     assert "cannot be kept" in refused(tmp_path / "file" / "state")
 
 
-def test_a_damaged_file_only_loses_the_cache(best: native.Kernel, cache: native.KernelCache, tmp_path: Path) -> None:
+def test_a_damaged_file_only_loses_the_cache(best: native.Kernel, cache: cpu.KernelCache, tmp_path: Path) -> None:
     assert cache.folder is not None
     shutil.copytree(cache.folder / best.name, tmp_path / best.name)
     for file in (tmp_path / best.name).rglob("*.nbi"):
         file.write_bytes(b"torn")
-    candidate = next(x for x in native.candidates() if x.name == best.name)
-    assert native.load(candidate, native.KernelCache(tmp_path)).name == best.name
+    candidate = next(x for x in cpu.candidates() if x.name == best.name)
+    assert cpu.load(candidate, cpu.KernelCache(tmp_path)).name == best.name
 
 
-def test_a_change_of_the_code_leaves_its_kernels_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "native"
-    shutil.copytree(Path(native.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(cache_module, "__file__", str(package / "cache.py"))
+@pytest.mark.parametrize(("module", "name"), [(native, "vector.py"), (cache_module, "dispatch.py")])
+def test_a_change_of_the_code_leaves_its_kernels_behind(
+    module: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "code"
+    shutil.copytree(Path(module.__file__ or "").parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "__file__", str(package / "code.py"))
     before = folder_of(tmp_path)
-    source = package / "vector.py"
+    source = package / name
     stamp = source.stat().st_mtime_ns
-    source.write_bytes(source.read_bytes().replace(b"0x96", b"0x69"))
+    source.write_bytes(source.read_bytes().replace(b"e", b"f", 1))
     os.utime(source, ns=(stamp, stamp))
     assert folder_of(tmp_path) != before
 

@@ -2,9 +2,10 @@
 
     <state>/kernels/<digest>/<name>/    one folder per compiled function, so that two processes never share an index
 
-The digest covers everything that the machine code depends on: the sources of this package by content, the compiler's
-and Python's versions, the processor. A changed source therefore cannot meet a kernel of its predecessor, whatever the
-clocks say. Loading a kernel runs whatever the file holds: folders that others could have written to are left alone.
+The digest covers everything that the machine code and the choice among kernels depend on: the sources of native/ and
+of this package by content, the compiler's and Python's versions, the processor. A changed source therefore cannot meet
+a kernel of its predecessor, whatever the clocks say. Loading a kernel runs whatever the file holds: folders that others
+could have written to are left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from native.features import Features
+import native
 
 KEEP = 4  # digests, the least recently used go: enough for two versions of the program side by side
 
@@ -45,7 +46,7 @@ class KernelCache:
 NO_CACHE = KernelCache(None, "no state directory was given")
 
 
-def open_cache(state: Path, features: Features) -> KernelCache:
+def open_cache(state: Path, features: native.Features) -> KernelCache:
     """The cache under a state directory, made if need be, with the least recently used digests removed.
 
     Never fails: a folder that cannot be written, or that others can write to, gives a cache that keeps nothing.
@@ -77,10 +78,11 @@ def _exposed(folder: Path) -> str | None:
     return None
 
 
-def _digest(features: Features) -> str:
+def _digest(features: native.Features) -> str:
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(f"{source.name} {source.stat().st_size}\n".encode() + source.read_bytes())
+    for package in (Path(native.__file__).parent, Path(__file__).parent):
+        for source in sorted(package.glob("*.py")):
+            digest.update(f"{source.name} {source.stat().st_size}\n".encode() + source.read_bytes())
     for part in (version("numba"), version("llvmlite"), version("numpy"), sys.version, features.fingerprint):
         digest.update(f"\n{part}".encode())
     return digest.hexdigest()[:32]

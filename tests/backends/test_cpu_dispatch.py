@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import native
+from backends import cpu
+from native import compiled
+from native.features import VARIABLE
+
+WEAK = native.Features("x86_64", "x86-64", frozenset())
+
+RUN_ALL = """
+import sys, native
+from backends import cpu
+from pathlib import Path
+cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
+usable = [x for x in cpu.candidates() if x.unusable is None]
+for candidate in usable[: int(sys.argv[2])]:
+    print(cpu.load(candidate, cache).name)
+"""
+
+
+def by_name(features: native.Features) -> dict[str, str | None]:
+    return {x.name: x.unusable for x in cpu.candidates(features)}
+
+
+def test_a_candidate_says_what_the_processor_lacks() -> None:
+    reasons = by_name(dataclasses.replace(WEAK, present=frozenset({"avx512f"})))
+    assert reasons == {
+        "avx512x16": None,
+        "sha4": "this processor has no sha, sse4.1",
+        "avx2x8": "this processor has no avx2",
+        "vector4": None,
+        "scalar": None,
+    }
+    assert [name for name, reason in by_name(WEAK).items() if reason is None] == ["vector4", "scalar"]
+
+
+def test_an_unusable_candidate_is_never_compiled() -> None:
+    with pytest.raises(native.UnusableKernelError, match="avx512f"):
+        cpu.load(cpu.candidates(WEAK)[0])
+
+
+@pytest.mark.parametrize(("features", "best"), [("", "vector4"), ("avx2", "avx2x8"), ("sha,sse4.1", "sha4")])
+def test_a_weaker_machine_runs_what_it_can(features: str, best: str, state: Path) -> None:
+    if native.host_features({}).lacks(x for x in features.split(",") if x):
+        features, best = "", "vector4"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN_ALL, str(state), "1"],
+        env={VARIABLE: features, "PYTHONPATH": str(Path(native.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.stdout.split(), run.stderr) == ([best], "")
+
+
+VECTORS = {"avx512x16", "avx2x8", "vector4", "scalar"}
+
+
+def vectors_only() -> list[cpu.Candidate]:
+    return [dataclasses.replace(x, unusable=None) for x in cpu.candidates() if x.name in VECTORS]
+
+
+def test_the_start_is_what_the_cache_holds_and_then_the_best(tmp_path: Path) -> None:
+    usable = vectors_only()
+    best = usable[0]
+    cache = cpu.KernelCache(tmp_path)
+
+    def order() -> list[str]:
+        return [x.name for x in cpu.startup_order(usable, cache)]
+
+    assert order() == [best.name]
+    for held in ("scalar", "vector4", best.name):
+        (tmp_path / held / "sub").mkdir(parents=True)
+        (tmp_path / held / "sub" / "scan.1.nbc").touch()
+        assert (
+            order()
+            == {
+                "scalar": ["scalar", best.name],
+                "vector4": ["vector4", best.name],
+                best.name: [best.name],
+            }[held]
+        )
+    assert cpu.startup_order(usable)[0] == best
+    assert cpu.startup_order([dataclasses.replace(best, unusable="broken")]) == ()
+
+
+def test_something_much_quicker_to_compile_goes_first() -> None:
+    slow, quick = (dataclasses.replace(x, compile_s=s) for x, s in zip(vectors_only(), (3.0, 1.0), strict=False))
+    assert cpu.startup_order([slow, quick]) == (quick, slow)
+
+
+def test_sha_instructions_are_what_a_machine_that_has_them_starts_with() -> None:
+    strong = dataclasses.replace(WEAK, present=frozenset({"sha", "sse4.1", "avx2", "avx512f"}))
+    assert [x.name for x in cpu.startup_order(cpu.candidates(strong))] == ["sha4", "avx512x16"]
+
+
+def test_what_was_cached_of_a_kernel_that_fails_its_proof_is_forgotten(
+    best: native.Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scalar").mkdir()
+    monkeypatch.setattr(compiled, "compile_scan", lambda *_args, **_named: lambda *_job: (0, 0))
+    with pytest.raises(native.ProofError):
+        cpu.load(cpu.candidates()[-1], cpu.KernelCache(tmp_path))
+    assert not (tmp_path / "scalar").exists()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import native
+from backends import cpu
+from native import compiled, pairs, proof, sha256
+
+Scan = Callable[..., tuple[int, int]]
+
+
+def forgets_the_last_hit(scan: Scan, *job: Any) -> tuple[int, int]:
+    done, found = scan(*job)
+    return done, max(found - 1, 0)
+
+
+def reports_a_neighbour(scan: Scan, *job: Any) -> tuple[int, int]:
+    done, found = scan(*job)
+    job[3][:found, 0] += 1
+    return done, found
+
+
+def stops_short(scan: Scan, *job: Any) -> tuple[int, int]:
+    return max(scan(*job)[0] - 1, 0), 0
+
+
+def never_advances(_scan: Scan, *_job: Any) -> tuple[int, int]:
+    return 0, 0
+
+
+def ignores_the_cancel(scan: Scan, *job: Any) -> tuple[int, int]:
+    done, found = scan(*job)
+    return (done, found) if job[4][0] == job[5] else (1, 0)
+
+
+@pytest.mark.parametrize(
+    "flaw", [forgets_the_last_hit, reports_a_neighbour, stops_short, never_advances, ignores_the_cancel]
+)
+def test_a_flawed_kernel_is_not_let_through(best: native.Kernel, flaw: Callable[..., tuple[int, int]]) -> None:
+    flawed = dataclasses.replace(best, run_scan=lambda *job: flaw(best.run_scan, *job))
+    with pytest.raises(native.ProofError, match=best.name):
+        proof.prove(flawed)
+
+
+@pytest.mark.parametrize("name", ["avx512x16", "avx512x16+", "sha4", "vector4+"])
+def test_a_kernel_compiled_from_a_wrong_constant_is_not_let_through(
+    name: str, cache: cpu.KernelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (candidate,) = [x for x in cpu.candidates() if x.name == name.strip("+")]
+    if candidate.unusable:
+        candidate, name = cpu.candidates()[-1], "scalar"
+    kernel = cpu.load(candidate, cache)
+    wrong = (*sha256.K[:40], sha256.K[40] ^ 0x100, *sha256.K[41:])
+    monkeypatch.setattr(sha256, "K", wrong)
+    monkeypatch.setattr(pairs, "K", wrong)
+    run = compiled.compile_scan(native.host_features(), name, None)
+    flawed = {"run_several": run} if name.endswith("+") else {"run_scan": run}
+    with pytest.raises(native.ProofError, match=kernel.name):
+        proof.prove(dataclasses.replace(kernel, **flawed))
+
+
+def test_a_compiler_that_refuses_is_reported_as_such(best: native.Kernel) -> None:
+    def nonsense() -> int:
+        return undefined  # type: ignore[name-defined, no-any-return] # noqa: F821
+
+    with pytest.raises(native.CompilationError, match="nonsense"):
+        compiled._compile(native.host_features(), "int64()", nonsense, None)
