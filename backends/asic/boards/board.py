@@ -65,11 +65,15 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """A result as the chip reported it, matched to the work it belongs to. Values are full header values."""
+    """A result as the chip reported it, matched to the work it belongs to. Values are full header values.
+
+    It lies inside the work's lease and comes once; whether it hashes to anything is for the feed to find out.
+    """
 
     work: Work
     nonce: int
     version: int
+    ntime: int
     chip: int | None  # position in the chain; None: not told by this chip
     core: int | None
 
@@ -78,7 +82,7 @@ class Nonce:
 class Garbage:
     """Bytes that were no answer, or an answer to nothing sent: counted, never followed."""
 
-    reason: str  # one of a fixed few: "crc", "unknown-job", "noise", "duplicate"
+    reason: str  # one of a fixed few: "crc", "noise", "unknown-job", "outside", "duplicate"
     count: int = 1
 
 
@@ -96,15 +100,24 @@ class Board(Protocol):
         ...
 
     def set_frequency(self, hertz: float) -> float:
-        """Go towards this clock by one step of the ramp at most; answers the clock that is now set."""
+        """Go towards this clock by one step of the ramp at most, never above it; answers the clock that is now set.
+
+        Waits until the step before it has settled. The ramp has arrived when it answers `hertz`, which it does for
+        every clock in the kind's table, or the same twice.
+        """
         ...
 
     def set_ticket(self, target: int) -> int:
         """Set the chips' own filter to be at most as hard as this target; answers the filter's target."""
         ...
 
-    def send(self, work: Work) -> float:
-        """Begin this work on all chips; answers the seconds after which it is exhausted. Older ids stay answerable."""
+    def send(self, work: Work) -> float | None:
+        """Give all chips the next piece of this work; answers the seconds for which they have enough to do.
+
+        The first call with a work begins its lease, each further one goes on in it (next versions, then next ntime):
+        nothing is sent twice. None: the lease is used up and nothing was sent; take a new one. A piece replaces the
+        one that runs; results of the last few stay answerable, whichever work they are of.
+        """
         ...
 
     def receive(self, timeout_s: float) -> list[Nonce | Garbage]:
