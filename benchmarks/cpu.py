@@ -1,62 +1,63 @@
-"""How fast each search hashes on this processor, and how soon after the start it can.
+"""How fast each search hashes on this processor, how near that is to what it can do, and how soon after the start.
 
-Kernels take turns in short rounds, so that a neighbour's spell of work falls on all of them. What they report is
-checked as it comes: each hit by hashlib, their number against chance.
+Kernels take turns of a few dozen milliseconds, so that a neighbour's spell of work falls on all of them, and measure
+the clock in between. What they report is checked: each hit by hashlib, their number against chance.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import itertools
-import struct
+import os
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import llvmlite.binding as llvm
 from rich.console import Console
 from rich.progress import Progress
 
 import native
 from backends import cpu
-from benchmarks import machine, report
-from benchmarks.measure import Spread, rates, within_sigmas
+from benchmarks import floor, machine, peer, report, weaker
+from benchmarks.measure import Spread, percentile
+from benchmarks.searches import Trial
 
-NONCES = 1 << 32
-TARGET = 1 << 240  # of the most significant word: 2^16, so a hit in about 2^16 hashes
-HITS_PER_HASH = ((TARGET >> 224) + 1) / 2**32
-CHUNK_S = 0.004  # much shorter than what a scheduler takes away at once
-ROUNDS = 5
-SIGMAS = 5.0
-VERSION = 0x20000000
+TURN_S = 0.05
+PEER_TURNS = 3
 
 _START = """
 import sys, time
 begun = time.perf_counter()
-import native
+import native, resource
 from backends import cpu
 from pathlib import Path
 cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
 candidate = next(x for x in cpu.candidates() if x.name == sys.argv[2])
 cpu.load(candidate, cache)
-print(time.perf_counter() - begun)
+print(time.perf_counter() - begun, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument(
-        "--seconds", type=float, default=3.0, help="for each kernel and number of threads (%(default)s)"
+        "--seconds", type=float, default=2.0, help="for each kernel, number of threads and of midstates (%(default)s)"
     )
-    parser.add_argument("--threads", type=_numbers, default=[1], metavar="N,N", help="numbers of threads (1)")
-    parser.add_argument("--midstates", type=_numbers, default=[1], metavar="N,N", help="versions hashed together (1)")
+    parser.add_argument("--threads", type=_numbers, metavar="N,N", help="numbers of threads (1 and all cores)")
+    parser.add_argument(
+        "--midstates", type=_numbers, metavar="N,N", help="versions hashed together (1 and what the kernel likes)"
+    )
     parser.add_argument("--kernels", type=_names, metavar="NAME,NAME", help="these kernels only")
+    parser.add_argument("--weaker", action="store_true", help="weaker processors too, as far as this one can play them")
+    parser.add_argument("--against", metavar="COMMAND", help="run this benchmark in turns with ours and compare")
+    parser.add_argument(
+        "--against-seconds", type=float, default=10.0, metavar="S", help="how long its turns may last (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -70,111 +71,106 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         console.print(f"no such kernel here; there are {', '.join(x.name for x in candidates)}")
         return {"kernels": [], "wrong": True}
     report.warn(console, machine.load_before())
-    settings = list(itertools.product(options.threads, options.midstates))
+    try:
+        result = _measure(chosen, options, console)
+    except peer.PeerError as error:
+        console.print(f"[red]nothing to compare with:[/] {error}", highlight=False)
+        return {"kernels": [], "wrong": True}
+    _show(console, result)
+    return result
+
+
+def _measure(chosen: list[cpu.Candidate], options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with report.progress(console) as progress, tempfile.TemporaryDirectory() as state:
+        against = [peer.run(options.against, options.against_seconds)] if options.against else []  # errors come early
         starts = _time_starts(chosen, progress)
         cache = cpu.open_cache(Path(state), native.host_features())
         kernels = [cpu.load(candidate, cache) for candidate in chosen]
-        runs = [Run(kernel, *setting) for kernel in kernels for setting in settings]
+        trials = [
+            Trial(kernel, threads, midstates)
+            for kernel in kernels
+            for threads in options.threads or sorted({1, len(os.sched_getaffinity(0))})
+            for midstates in options.midstates or sorted({1, kernel.midstates})
+        ]
         begun = machine.Clock.now()
-        task = progress.add_task("hashing", total=ROUNDS * len(runs))
-        for _, turn in itertools.product(range(ROUNDS), runs):
-            turn.go(options.seconds / ROUNDS)
+        turns = max(round(options.seconds / TURN_S), 1)
+        task = progress.add_task("hashing", total=turns)
+        for turn in range(turns):
+            if options.against and turn * PEER_TURNS // turns >= len(against):
+                against.append(peer.run(options.against, options.against_seconds))
+            for trial in trials:
+                trial.go(options.seconds / turns)
             progress.advance(task)
-        disturbances = machine.disturbances(begun)
+        disturbances = machine.disturbances(begun) if not options.against else []
+        rivals = list(weaker.processors(native.host_features())) if options.weaker else []
+        task = progress.add_task("weaker", total=len(rivals))
+        weak = []
+        for rival in rivals:
+            weak += weaker.measure(rival, options.seconds)
+            progress.advance(task)
     report.warn(console, disturbances)
-    results = [turn.result() | starts[turn.kernel.name] for turn in runs]
-    _show(console, results)
-    return {"kernels": results, "disturbances": disturbances, "wrong": not all(x["hits"]["right"] for x in results)}
+    results = [x | starts[x["name"]] for x in _results(trials)]
+    result: dict[str, Any] = {
+        "cpu": llvm.get_host_cpu_name(),
+        "kernels": results + weak,
+        "ratios": ratios(results),
+        "disturbances": disturbances,
+        "wrong": not all(x["hits"]["right"] for x in results + weak),
+    }
+    if options.against:
+        rate = Spread.of(against)
+        for x in results:
+            x["times_peer"] = x["hashes_per_second"]["median"] / rate.median
+        result["against"] = {"command": options.against, "hashes_per_second": rate.as_json()}
+    return result
 
 
-@dataclass(slots=True)
-class Walk:
-    """One thread's way through the nonces, onto a new header whenever they are used up."""
-
-    kernel: native.Kernel
-    midstates: int
-    thread: int
-    count: int = 1 << 12
-    hashes: int = 0
-    found: int = 0
-    wrong: int = 0
-    _header: int = 0
-    _nonce: int = NONCES
-    _params: Any = None
-    _hits: Any = field(default_factory=lambda: np.empty((1 << 14, 2), np.uint32))
-    _cancel: Any = field(default_factory=lambda: np.zeros(1, np.uint32))
-
-    def step(self) -> int:
-        """Scan one chunk and check its hits; the hashes done."""
-        if self._nonce >= NONCES:
-            self._header, self._nonce = self._header + 1, 0
-            self._params = native.prepare(self.kernel, self._prefix(), self._versions(), TARGET)
-        count = min(self.count, NONCES - self._nonce)
-        done, found = native.scan(self.kernel, self._params, self._nonce, count, self._hits, self._cancel, 0)
-        self._nonce += done
-        self.hashes += done * self.midstates
-        self.found += found
-        self.wrong += sum(not self._confirmed(int(nonce), int(row)) for nonce, row in self._hits[:found])
-        return done * self.midstates
-
-    def calibrate(self) -> None:
-        """Choose chunks of about CHUNK_S."""
-        rate = Spread.of(rates(self.step, 10 * CHUNK_S)).median
-        self.count = max(int(rate * CHUNK_S / self.midstates), self.kernel.lanes)
-
-    def _versions(self) -> Sequence[int]:
-        return range(VERSION, VERSION + (self.midstates << 13), 1 << 13)  # the bits that BIP 320 sets free
-
-    def _prefix(self) -> bytes:
-        return struct.pack("<IQQ56x", VERSION, self.thread, self._header)
-
-    def _confirmed(self, nonce: int, row: int) -> bool:
-        header = struct.pack("<I", self._versions()[row]) + self._prefix()[4:] + struct.pack("<I", nonce)
-        digest = hashlib.sha256(hashlib.sha256(header).digest()).digest()
-        return int.from_bytes(digest, "little") >> 224 <= TARGET >> 224
+def _results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    clocks: defaultdict[int, list[float]] = defaultdict(list)
+    for trial in trials:
+        clocks[trial.threads] += trial.clock
+    return [describe(trial, percentile(clocks[trial.threads], 0.95)) for trial in trials]
 
 
-class Run:
-    """One kernel with one number of threads and of midstates."""
+def describe(trial: Trial, clock_hz: float) -> dict[str, Any]:
+    """What a trial found out, for JSON. Cycles come from 95th percentiles, of the clock and of the rates."""
+    kernel, rate = trial.kernel, Spread.of(trial.rates)
+    features, core = native.host_features(), floor.core_named(llvm.get_host_cpu_name())
+    cycles = clock_hz * trial.threads / rate.p95
+    ternary = "avx512f" in features.present
+    least = core and floor.cycles(core, kernel.layout, trial.midstates, kernel.lanes, ternary=ternary)
+    return {
+        "name": kernel.name,
+        "features": "all",
+        "lanes": kernel.lanes,
+        "threads": trial.threads,
+        "midstates": trial.midstates,
+        "slots": kernel.slots,
+        "hashes_per_second": rate.as_json(),
+        "clock_hz": clock_hz,  # of one thread
+        "cycles_per_hash": cycles,
+        "floor_cycles_per_hash": least,
+        "share_of_floor": least and least / cycles,
+        "operations_per_hash": floor.per_hash(kernel.layout, trial.midstates),
+        "operations_shared": asdict(kernel.layout.shared),
+        "operations_own": asdict(kernel.layout.own),
+        "hits": trial.hits(),
+    }
 
-    def __init__(self, kernel: native.Kernel, threads: int, midstates: int) -> None:
-        self.kernel = kernel
-        self._walks = [Walk(kernel, midstates, thread) for thread in range(threads)]
-        self._midstates = midstates
-        self._samples: list[float] = []
-        self._walks[0].calibrate()
-        for walk in self._walks[1:]:
-            walk.count = self._walks[0].count
 
-    def go(self, seconds: float) -> None:
-        """One round. A sample is what all threads did at about the same time."""
-        with ThreadPoolExecutor(len(self._walks)) as pool:
-            per_thread = list(pool.map(lambda walk: rates(walk.step, seconds), self._walks))
-        self._samples += [sum(together) for together in zip(*per_thread, strict=False)]
-
-    def result(self) -> dict[str, Any]:
-        found = sum(walk.found for walk in self._walks)
-        wrong = sum(walk.wrong for walk in self._walks)
-        expected = sum(walk.hashes for walk in self._walks) * HITS_PER_HASH
-        layout = self.kernel.layout
-        return {
-            "name": self.kernel.name,
-            "lanes": self.kernel.lanes,
-            "threads": len(self._walks),
-            "midstates": self._midstates,
-            "slots": self.kernel.slots,
-            "operations_per_hash": layout.own.total + layout.shared.total / self._midstates,
-            "two_operand_operations_per_hash": layout.own.two_operand_total
-            + layout.shared.two_operand_total / self._midstates,
-            "hashes_per_second": Spread.of(self._samples).as_json(),
-            "hits": {
-                "found": found,
-                "expected": expected,
-                "wrong": wrong,
-                "right": not wrong and within_sigmas(found, expected, SIGMAS),
-            },
+def ratios(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many times the rate of one thread several make, kernel by kernel, by the median and at best."""
+    one = {(x["name"], x["midstates"]): x["hashes_per_second"] for x in results if x["threads"] == 1}
+    return [
+        {
+            "name": x["name"],
+            "midstates": x["midstates"],
+            "threads": x["threads"],
+            **{key: x["hashes_per_second"][key] / single[key] for key in ("median", "p95")},
         }
+        for x in results
+        if x["threads"] > 1 and (single := one.get((x["name"], x["midstates"])))
+    ]
 
 
 def _time_starts(chosen: list[cpu.Candidate], progress: Progress) -> dict[str, dict[str, float]]:
@@ -182,54 +178,93 @@ def _time_starts(chosen: list[cpu.Candidate], progress: Progress) -> dict[str, d
     task = progress.add_task("starting", total=2 * len(chosen))
     starts = {}
     for candidate in chosen:
-        times = {}
+        figures = {}
         with tempfile.TemporaryDirectory() as own:
             for key in ("compile_s", "cached_s"):
                 command = [sys.executable, "-c", _START, own, candidate.name]
                 answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-                times[key] = float(answer.stdout)
+                figures[key], figures["resident_bytes"] = map(float, answer.stdout.split())
                 progress.advance(task)
-        starts[candidate.name] = times
+        starts[candidate.name] = figures
     return starts
 
 
-def _show(console: Console, results: list[dict[str, Any]]) -> None:
+def _show(console: Console, result: dict[str, Any]) -> None:
+    results = result["kernels"]
+    rated = ["kernel", "on", "threads", "midst.", "median", "min", "max", "p95", "cycles", "floor", "of it"]
+    if "against" in result:
+        rated.append("x peer")
+    clocks = {x["threads"]: x["clock_hz"] for x in results if x["features"] == "all"}
+    spoken = ", ".join(f"{hz / 1e9:.2f} GHz with {threads} thread(s)" for threads, hz in clocks.items())
+    report.table(console, "millions of hashes per second; cycles per hash", rated, map(_speed, results))
+    console.print(f"Cycles: of a clock of {spoken}, measured in the same turns, over the 95th percentile of chunks.")
+    core = floor.core_named(result["cpu"])
+    console.print(f"Floor: {core.assumption if core else 'unknown for ' + result['cpu']}.", highlight=False)
     columns = [
         "kernel",
+        "on",
         "threads",
-        "midstates",
-        "median",
-        "min",
-        "max",
-        "p95",
+        "midst.",
+        "operations",
+        "rounds/2",
         "hits",
         "expected",
-        "ops/hash",
         "cold s",
         "cached s",
+        "MB",
     ]
-    report.table(console, "millions of hashes per second", columns, [_row(result) for result in results])
-    for result in results:
-        if not result["hits"]["right"]:
-            hits = result["hits"]
+    report.table(console, "operations per hash, hits, start", columns, map(_proof, results))
+    for x in result["ratios"]:
+        console.print(
+            f"{x['name']}, {x['midstates']} midstate(s): {x['threads']} threads do {x['median']:.2f} times one"
+            f" by the median, {x['p95']:.2f} by the 95th percentile"
+        )
+    if against := result.get("against"):
+        rate = against["hashes_per_second"]
+        best = max(results, key=lambda x: float(x.get("times_peer", 0)))
+        console.print(
+            f"{against['command']}: {report.millions(rate['median'])} MH/s"
+            f" ({report.millions(rate['min'])} to {report.millions(rate['max'])});"
+            f" {best['name']} with {best['threads']} thread(s), {best['midstates']} midstate(s) does"
+            f" {best['times_peer']:.2f} times as much",
+            highlight=False,
+        )
+    for x in results:
+        if not x["hits"]["right"]:
+            hits = x["hits"]
             console.print(
-                f"[red]{result['name']} is wrong:[/] {hits['found']} hits, {hits['wrong']} of them false,"
+                f"[red]{x['name']} is wrong:[/] {hits['found']} hits, {hits['wrong']} of them false,"
                 f" where {hits['expected']:.0f} were to be expected"
             )
 
 
-def _row(result: dict[str, Any]) -> list[str]:
-    rate, hits = result["hashes_per_second"], result["hits"]
+def _setting(result: dict[str, Any]) -> list[str]:
+    return [result["name"], result["features"], str(result["threads"]), str(result["midstates"])]
+
+
+def _speed(result: dict[str, Any]) -> list[str]:
+    rate, least = result["hashes_per_second"], result["floor_cycles_per_hash"]
     return [
-        result["name"],
-        str(result["threads"]),
-        str(result["midstates"]),
+        *_setting(result),
         *(report.millions(rate[key]) for key in ("median", "min", "max", "p95")),
+        f"{result['cycles_per_hash']:.1f}",
+        "-" if least is None else f"{least:.1f}",
+        "-" if least is None else f"{result['share_of_floor']:.0%}",
+        *([f"{result['times_peer']:.2f}"] if "times_peer" in result else []),
+    ]
+
+
+def _proof(result: dict[str, Any]) -> list[str]:
+    operations, hits = result["operations_per_hash"], result["hits"]
+    return [
+        *_setting(result),
+        f"{sum(operations.values()):.0f}",
+        f"{operations['round_pairs']:.0f}",
         str(hits["found"]),
         f"{hits['expected']:.0f}",
-        f"{result['operations_per_hash']:.0f}",
         f"{result['compile_s']:.2f}",
         f"{result['cached_s']:.2f}",
+        f"{result['resident_bytes'] / 1e6:.0f}",
     ]
 
 

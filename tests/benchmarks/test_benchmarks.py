@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from backends import cpu
 from benchmarks import machine
+from benchmarks.__main__ import main
 from benchmarks.measure import Spread, rates, within_sigmas
-from benchmarks.registry import BENCHMARKS
+from benchmarks.registry import BENCHMARKS, Benchmark
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,25 +59,48 @@ def test_other_peoples_work_and_stolen_time_are_noticed(monkeypatch: pytest.Monk
     assert machine.disturbances(None) == []
 
 
-def test_without_a_name_it_lists_what_there_is() -> None:
-    answer = bench()
+def test_it_lists_what_there_is_and_knows_nothing_else() -> None:
+    answer = bench("--help")
     assert answer.returncode == 0
     assert all(x.name in answer.stdout for x in BENCHMARKS)
     assert bench("flux").returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json", "{}"]])
+def test_without_a_name_it_runs_the_cpu_benchmark(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[argparse.Namespace] = []
+
+    class Nothing:
+        def configure(self, parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--seconds", default=7)
+
+        def run(self, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+            ran.append(options)
+            return {}
+
+    monkeypatch.setattr(Benchmark, "load", lambda _: Nothing())
+    assert main([x.format(tmp_path / "out") for x in arguments]) == 0
+    assert [(x.name, x.seconds) for x in ran] == [("cpu", 7)]
+    assert (tmp_path / "out").exists() == bool(arguments)
 
 
 def test_the_cpu_benchmark_measures_and_checks_what_it_measures(tmp_path: Path) -> None:
     best = next(x.name for x in cpu.candidates() if x.unusable is None)
     answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", best, "--json", str(tmp_path / "out"))
     assert (answer.returncode, answer.stderr) == (0, "")
-    one, two = json.loads((tmp_path / "out").read_text())["kernels"]
-    assert [(x["name"], x["threads"], x["midstates"]) for x in (one, two)] == [(best, 1, 1), (best, 2, 1)]
-    for result in (one, two):
+    results = json.loads((tmp_path / "out").read_text())["kernels"]
+    assert {(x["name"], x["threads"]) for x in results} == {(best, 1), (best, 2)}
+    assert len({x["midstates"] for x in results}) == 2
+    for result in results:
         rate = result["hashes_per_second"]
         assert 0 < rate["min"] <= rate["median"] <= rate["p95"] <= rate["max"]
+        assert result["cycles_per_hash"] == pytest.approx(result["clock_hz"] * result["threads"] / rate["p95"])
         assert result["hits"]["right"]
         assert result["compile_s"] > 0
         assert result["cached_s"] > 0
+        assert result["resident_bytes"] > 0
 
 
 def test_a_kernel_that_is_not_here_is_an_error() -> None:
