@@ -3,13 +3,14 @@
 # make test-real   the same program against real nodes and tools, fetched into a cache folder
 # make lint        ruff and mypy
 # make bench       the benchmarks (ARGS="cpu --seconds 5")
+# make soak        an hour on pools that misbehave at random (ARGS="--minutes 60 --seed 1")
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: mine test test-real lint bench clean
+.PHONY: mine test test-real lint bench soak clean
 .DELETE_ON_ERROR:
 
 mine: $(VENV)/.mine
@@ -28,6 +29,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
