@@ -1,1 +1,1 @@
-"""The chips' language: frames, checksums, registers, clocks and nonces as bytes and values. No I/O, no clock."""
+"""Mining chips as codecs: bytes and numbers in, bytes and numbers out; no I/O, no clock."""
