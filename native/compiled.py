@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from numba.extending import intrinsic
 
 from native.errors import CompilationError, FeatureError
 from native.features import Features
+from native.hybrid import Hybrid
 from native.lowering import I64, Lowering, Memory, Unit, call
 from native.pairs import Pairs
+from native.scheduled import MANY, ONE, Scheduled
 from native.sha256 import IV, compress
 from native.vector import Lanes, Vector
 
@@ -37,6 +40,12 @@ LOWERINGS: dict[str, Lowering] = {
     "avx512x16": Vector(16, ternary=True),
     "avx512x16+": Vector(16, ternary=True, several=True),
     "sha4": Pairs(4),
+    "scheduled8": Scheduled(several=False, template=ONE),
+    "scheduled8+": Scheduled(several=True, template=MANY),
+    "scheduled8-high": Scheduled(several=False, template=replace(ONE, low=False)),
+    "scheduled8-high+": Scheduled(several=True, template=replace(MANY, low=False)),
+    "hybrid8": Hybrid(several=False),
+    "hybrid8+": Hybrid(several=True),
     "avx2x8": Vector(8),
     "avx2x8+": Vector(8, several=True),
     "vector4": Vector(4),
@@ -58,35 +67,48 @@ def compile_scan(features: Features, lowering: str, folder: Path | None) -> Comp
     Raises CompilationError.
     """
     number = list(LOWERINGS).index(lowering)
-    lanes = LOWERINGS[lowering].lanes
+    lanes, delay = LOWERINGS[lowering].lanes, LOWERINGS[lowering].delay
 
     def scan(  # noqa: PLR0917 # numba's dispatcher takes no keywords cheaply
         params: Any, start: int, count: int, hits: Any, cancel: Any, epoch: int, masks: Any, scratch: Any
     ) -> tuple[int, int]:
         end = start + count
         base = start - start % lanes  # a batch starts at a multiple of its width: `end` and `start` cut it to size
-        found = 0
+        fed = base  # batches enter here, and leave at `base` when all their units have answered, `delay` units later
+        rows = params.shape[0]
+        row = turn = found = 0
+        answered = -delay
+        some = 0
         while base < end:
-            some = 0
-            for row in range(params.shape[0]):
-                if load_epoch(cancel) != epoch:
-                    return max(base - start, 0), found
-                if row == 0:
-                    shared(params, row, scratch, base, number)
-                masks[row] = own(params, row, scratch, base, number)
-                some |= masks[row]
+            if load_epoch(cancel) != epoch:
+                return max(base - start, 0), found
+            if row == 0:
+                shared(params, row, scratch, fed, turn, number)
+            mask = own(params, row, scratch, fed, turn, number)
+            turn += 1
+            row += 1
+            if row == rows:
+                row = 0
+                fed += lanes
+            if answered >= 0:
+                masks[answered] = mask
+                some |= mask
+            answered += 1
+            if answered < rows:
+                continue
             if some:
                 for lane in range(max(start - base, 0), min(end - base, lanes)):
                     here = 0
-                    for row in range(params.shape[0]):
-                        here += masks[row] >> lane & 1
+                    for version in range(rows):
+                        here += masks[version] >> lane & 1
                     if found + here > hits.shape[0]:
                         return base + lane - start, found
-                    for row in range(params.shape[0]):
-                        if masks[row] >> lane & 1:
+                    for version in range(rows):
+                        if masks[version] >> lane & 1:
                             hits[found, 0] = base + lane
-                            hits[found, 1] = row
+                            hits[found, 1] = version
                             found += 1
+            answered = some = 0
             base += lanes
         return count, found
 
@@ -194,23 +216,27 @@ def _load_epoch(_typing: Any, cancel: Any) -> Any:
     return types.uint32(cancel), codegen
 
 
-def _shared(_typing: Any, params: Any, row: Any, scratch: Any, first: Any, number: Any) -> Any:
+def _shared(  # noqa: PLR0917 # numba passes arguments by position
+    _typing: Any, params: Any, row: Any, scratch: Any, first: Any, turn: Any, number: Any
+) -> Any:
     """The first half of a lowering, for the batch of nonces from `first` on."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         _lowering(number).emit_shared(builder, _unit(context, builder, signature, args, number))
         return context.get_dummy_value()
 
-    return types.void(params, row, scratch, first, number), codegen
+    return types.void(params, row, scratch, first, turn, number), codegen
 
 
-def _own(_typing: Any, params: Any, row: Any, scratch: Any, first: Any, number: Any) -> Any:
+def _own(  # noqa: PLR0917 # numba passes arguments by position
+    _typing: Any, params: Any, row: Any, scratch: Any, first: Any, turn: Any, number: Any
+) -> Any:
     """The second half of a lowering: the hits, one bit each, under one row of parameters."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         return _lowering(number).emit_own(builder, _unit(context, builder, signature, args, number))
 
-    return types.uint32(params, row, scratch, first, number), codegen
+    return types.uint32(params, row, scratch, first, turn, number), codegen
 
 
 def _unit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, number: Any) -> Unit:
@@ -224,7 +250,11 @@ def _unit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, number
     room = builder.ptrtoint(_data(context, builder, signature.args[2], args[2]).data, I64)
     aligned = builder.inttoptr(builder.and_(builder.add(room, I64(63)), I64(-64)), block.data.type)
     nonce = context.cast(builder, args[3], signature.args[3], types.uint32)
-    return Unit(nonce, Memory(builder, _row(builder, block, row)), Memory(builder, aligned))
+    turn = context.cast(builder, args[4], signature.args[4], types.int64)
+    rows = cgutils.unpack_tuple(builder, block.shape)[0]
+    above = builder.sub(builder.select(builder.icmp_unsigned("==", row, I64(0)), rows, row), I64(1))
+    params, earlier = (Memory(builder, _row(builder, block, x)) for x in (row, above))
+    return Unit(nonce, turn, params, earlier, Memory(builder, aligned))
 
 
 def _lowering(number: Any) -> Lowering:

@@ -33,7 +33,11 @@ class Memory:
 
     def __init__(self, builder: ir.IRBuilder, address: ir.Value) -> None:
         self._builder = builder
-        self._address = address
+        self.address = address
+
+    def beyond(self, offset: ir.Value) -> Memory:
+        """The memory from this offset on, in words."""
+        return Memory(self._builder, self._builder.gep(self.address, [offset]))
 
     def load(self, kind: ir.Type, offset: int, align: int = 4) -> ir.Value:
         """What is at this offset, in words; `align` in bytes."""
@@ -45,23 +49,35 @@ class Memory:
         self._builder.store(value, self._at(value.type, offset)).align = align
 
     def _at(self, kind: ir.Type, offset: int) -> ir.Value:
-        return self._builder.bitcast(self._builder.gep(self._address, [I64(offset)]), kind.as_pointer())
+        return self._builder.bitcast(self._builder.gep(self.address, [I64(offset)]), kind.as_pointer())
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit's surroundings. first: the batch's first nonce, a 32-bit multiple of `lanes`."""
+    """A unit's surroundings.
+
+    first: the batch's first nonce, a 32-bit multiple of `lanes`. turn: the units before this one, in 64 bits.
+    earlier: the parameters of the unit before this one.
+    """
 
     first: ir.Value
+    turn: ir.Value
     params: Memory
+    earlier: Memory
     scratch: Memory
 
 
 class Lowering(Protocol):
-    """Emits LLVM IR. lanes: a power of two up to 32; scratch_words: the size of the scratch memory."""
+    """Emits LLVM IR.
+
+    lanes: a power of two up to 32. scratch_words: the size of the scratch memory, which `own` finds as the unit before
+    left it. delay: how many units later `own` gives a unit's answer.
+    """
 
     @property
     def lanes(self) -> int: ...
+    @property
+    def delay(self) -> int: ...
     @property
     def scratch_words(self) -> int: ...
     @property

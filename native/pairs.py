@@ -33,13 +33,18 @@ _INTEGERS = Integers()
 Q = TypeVar("Q")
 
 
-class Quads(Protocol[Q]):
+class Rounds(Protocol[Q]):
+    """Registers of four words, and the instruction for the rounds."""
+
+    def two_rounds(self, cdgh: Q, abef: Q, keyed: Q) -> Q:
+        """The next abef, by the two lowest words of `keyed`."""
+
+
+class Quads(Rounds[Q], Protocol[Q]):
     """Registers of four words, and what the SHA instructions do with them."""
 
     def quad(self, words: Sequence[int]) -> Q: ...
     def add(self, a: Q, b: Q) -> Q: ...
-    def two_rounds(self, cdgh: Q, abef: Q, keyed: Q) -> Q:
-        """The next abef, by the two lowest words of `keyed`."""
 
     def extend(self, a: Q, b: Q) -> Q:
         """Four words of the schedule and the four after them: w[t] + sigma0(w[t + 1])."""
@@ -51,7 +56,7 @@ class Quads(Protocol[Q]):
         """Four of the eight words of a and b."""
 
 
-def run_pairs(quads: Quads[Q], abef: Q, cdgh: Q, keyed: Iterable[Q]) -> tuple[Q, Q]:
+def run_pairs(quads: Rounds[Q], abef: Q, cdgh: Q, keyed: Iterable[Q]) -> tuple[Q, Q]:
     """Both halves of the state after two rounds for each of `keyed`."""
     for words in keyed:
         abef, cdgh = quads.two_rounds(cdgh, abef, words), abef
@@ -71,11 +76,14 @@ def initial(quads: Quads[Q]) -> tuple[Q, Q]:
     return quads.quad([IV[n] for n in ABEF]), quads.quad([IV[n] for n in CDGH])
 
 
-def start_terms(program: Program) -> list[Uniform]:
-    """The state in front of FIRST_PAIR, which is the same for every nonce, as [*abef, *cdgh]."""
+def start_terms(program: Program, rounds: int) -> list[Uniform]:
+    """The state after the header's first rounds as [*abef, *cdgh], for a nonce whose word is 0.
+
+    Up to three rounds it is that of every nonce; with the fourth the nonce's word is to be added to a and e.
+    """
     known = list(program.inputs)
     block = header_block(program, known[MIDSTATE_WORDS:], 0)
-    state = state_after(program, known[:MIDSTATE_WORDS], message(program, block), 2 * FIRST_PAIR)
+    state = state_after(program, known[:MIDSTATE_WORDS], message(program, block), rounds)
     return [state[n] for n in ABEF + CDGH]
 
 
@@ -138,6 +146,7 @@ class Pairs:
     """A lowering: schedule and rounds in SHA instructions, `lanes` nonces side by side, each in its own registers."""
 
     lanes: int
+    delay = 0
     sse_encodings = True
 
     @property
@@ -175,19 +184,19 @@ class Pairs:
             found.append(builder.extract_element(verdict_quad(sha, *digest), I32(VERDICT_PLACE)))
 
         self._side_by_side(builder, stream)
-        return emit_verdict(builder, metal, found, unit.params.load(I32, self.layout().target_slot))
+        words = ir.Constant(metal.type, ir.Undefined)
+        for n, word in enumerate(found):
+            words = builder.insert_element(words, word, I32(n))
+        return emit_verdict(metal, words, unit.params.load(I32, self.layout().target_slot))
 
     def _side_by_side(self, builder: ir.IRBuilder, stream: Callable[[int], None]) -> None:
         streams = [cut(builder, partial(stream, lane)) for lane in range(self.lanes)]
         append(builder, weave(streams, lambda instruction: int(instruction.opname == "call")))
 
 
-def emit_verdict(builder: ir.IRBuilder, lanes: Lanes, last_e: Sequence[ir.Value], target: ir.Value) -> ir.Value:
+def emit_verdict(lanes: Lanes, last_e: ir.Value, target: ir.Value) -> ir.Value:
     """One bit per nonce, from e after the last round of each: whether the hash's most significant word is a hit."""
-    words = ir.Constant(lanes.type, ir.Undefined)
-    for n, word in enumerate(last_e):
-        words = builder.insert_element(words, word, I32(n))
-    return lanes.at_most(lanes.swap_bytes(lanes.add(words, lanes.constant(IV[7]))), lanes.spread(target))
+    return lanes.at_most(lanes.swap_bytes(lanes.add(last_e, lanes.constant(IV[7]))), lanes.spread(target))
 
 
 @cache
@@ -195,7 +204,7 @@ def pairs_layout() -> Layout:
     """The parameter block: the state in front of FIRST_PAIR, the midstate, the tail."""
     program = Program(MIDSTATE_WORDS + TAIL_WORDS)
     midstate, tail = program.inputs[:MIDSTATE_WORDS], program.inputs[MIDSTATE_WORDS:]
-    terms = [x for x in start_terms(program) if isinstance(x, Term)]
+    terms = [x for x in start_terms(program, 2 * FIRST_PAIR) if isinstance(x, Term)]
     shared: Any = Tally()
     own: Any = Tally()
     for _ in header_quads(shared, shared):

@@ -130,7 +130,7 @@ def message(algebra: Algebra[W], block: Sequence[W]) -> Iterator[W]:
     w = list(block)
     for t in range(ROUNDS):
         if t >= len(w):
-            w.append(_schedule(algebra, w, t))
+            w.append(algebra.shared(_schedule(algebra, w, t)))
         yield algebra.add(w[t], algebra.constant(K[t]))
 
 
@@ -155,8 +155,9 @@ def _rounds(
 
 def _schedule(algebra: Algebra[W], w: Sequence[W], t: int) -> W:
     add = algebra.add
-    mixed = add(w[t - 16], _rotations_and_shift(algebra, w[t - 15], SCHEDULE_15))
-    return add(add(mixed, w[t - 7]), _rotations_and_shift(algebra, w[t - 2], SCHEDULE_2))
+    sigma = _rotations_and_shift(algebra, w[t - 15], SCHEDULE_15)
+    early = add(add(w[t - 16], w[t - 7]), sigma)
+    return add(early, _rotations_and_shift(algebra, w[t - 2], SCHEDULE_2))
 
 
 def _rotations(algebra: Algebra[W], x: W, by: tuple[int, int, int]) -> W:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from native.sha256 import (
@@ -43,6 +44,7 @@ class Operations:
     majority: int = 0
     round_pairs: int = 0  # instructions that do two rounds
     extensions: int = 0  # instructions towards the next four words of a schedule
+    unpack: int = 0  # of words that change from columns to rows
 
     @property
     def total(self) -> int:
@@ -98,11 +100,10 @@ class Search(Generic[V]):
         known = [Word[V](uniform=term) for term in program.inputs]
         self.midstate, self._tail = known[:MIDSTATE_WORDS], known[MIDSTATE_WORDS:]
 
-    def header_message(self, nonce: V) -> Iterator[Word[V]]:
-        """What the rounds of the header's second block add; `nonce` is byte-swapped, as SHA-256 reads it."""
-        block = header_block(self.symbolic, self._tail, Word(nonce))
-        for word in message(self.symbolic, block):
-            yield word if word.varying is None else Word(self.symbolic.settle(word))
+    def header_message(self, nonce: V, first: int = 0) -> Iterator[Word[V]]:
+        """What the header's rounds add, from round `first` on; `nonce` is byte-swapped, as SHA-256 reads it."""
+        words = message(self.symbolic, header_block(self.symbolic, self._tail, Word(nonce)))
+        return map(self.symbolic.shared, islice(words, first, None))
 
     def last_word(self, keyed: Iterable[Word[V]]) -> V:
         """The last word of the double hash, from a `header_message`."""
@@ -110,7 +111,11 @@ class Search(Generic[V]):
         state = state_after(symbolic, self.midstate, keyed, ROUNDS)
         digest = [symbolic.add(old, new) for old, new in zip(self.midstate, state, strict=True)]
         initial = [symbolic.constant(x) for x in IV]
-        return symbolic.settle(last_word(symbolic, initial, message(symbolic, digest_block(symbolic, digest))))
+        return symbolic.settle(last_word(symbolic, initial, self.digest_message(digest)))
+
+    def digest_message(self, digest: Sequence[Word[V]]) -> Iterator[Word[V]]:
+        """What the rounds of the second hash add."""
+        return message(self.symbolic, digest_block(self.symbolic, digest))
 
 
 def header_words(program: Program) -> list[Uniform | None]:
@@ -135,7 +140,7 @@ def layout() -> Layout:
 class Tally:
     """A metal that computes nothing and counts what it is asked for; it is its own only word."""
 
-    _FREE = ("constant", "slot", "shared", "quad", "pick")  # where words lie or come from is no work
+    _FREE = ("constant", "slot", "shared", "quad", "pick", "load", "store")  # where words lie or come from is no work
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -144,7 +149,7 @@ class Tally:
         return Operations(**self._counts)
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        def count(*_: object) -> Tally:
+        def count(*_: object, **_options: object) -> Tally:
             if operation not in self._FREE:
                 self._counts[_KINDS.get(operation, operation)] += 1
             return self

@@ -124,6 +124,7 @@ class Vector:
     lanes: int
     ternary: bool = False
     several: bool = False
+    delay = 0
     sse_encodings = False
 
     @property

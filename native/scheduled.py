@@ -1,0 +1,247 @@
+"""The hybrid search as one text of instructions for each unit, in an order and in registers of our choosing.
+
+What LLVM makes of `native.hybrid` loses a tenth of the speed to copies between registers and to an order that is not
+quite the one given. Here rounds keep to registers 1 to 12 and read what they add from memory through register 0; the
+vector part has the rest, takes constants as operands in memory, and follows the rounds as a template says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from native.hybrid import (
+    DIGESTS,
+    FIRST,
+    LANES,
+    MESSAGE,
+    NONCES,
+    PAIRS,
+    SPILLS,
+    START,
+    STARTS,
+    VERDICTS,
+    Buffers,
+    Hybrid,
+    Vectors,
+    digest_message,
+    digest_start,
+    header_message,
+    lane_quad,
+    pair_place,
+    plan,
+    quad_place,
+)
+from native.lowering import I32, Memory, Unit
+from native.pairs import run_pairs
+from native.registers import MOVE, Operation, allocate
+from native.schedule import Template, arrange
+from native.symbolic import Search
+from native.word import Uniform
+
+# Where the text finds things: the registers that hold the addresses, in the order in which they are handed over.
+CONSTANTS, NOW, BEFORE, READ, WRITE, PARAMS, EARLIER = "rdi", "rsi", "rdx", "r8", "r9", "r10", "r11"
+_ADDRESSES = (CONSTANTS, NOW, BEFORE, READ, WRITE, PARAMS, EARLIER)
+_CLOBBERED = [*(f"xmm{n}" for n in range(32)), "memory", "dirflag", "fpsr", "flags"]
+
+Value = int | str  # the number of an operation, or an operand in memory: one word for all lanes
+
+
+def at(register: str, place: int) -> str:
+    """The operand that is so many words after an address."""
+    return f"{4 * place}(%{register})"
+
+
+class Constants:
+    """The words that a text reads from memory and that no job changes."""
+
+    def __init__(self) -> None:
+        self.words: list[int] = []
+        self._places: dict[tuple[int, ...], int] = {}
+
+    def place(self, *words: int) -> int:
+        """Where these words are, side by side and aligned to their size."""
+        if words not in self._places:
+            self.words += [0] * (-len(self.words) % len(words))
+            self._places[words] = len(self.words)
+            self.words += words
+        return self._places[words]
+
+
+class Recorder:
+    """A metal that writes down vector instructions; columns of eight words."""
+
+    def __init__(self, program: list[Operation], constants: Constants, params: str, read: str, write: str) -> None:
+        self._program = program
+        self._constants = constants
+        self._params, self._read, self._write = params, read, write
+        self._loaded: dict[str, int] = {}
+
+    def constant(self, value: int) -> Value:
+        return at(CONSTANTS, self._constants.place(value)) + "{1to8}"
+
+    def slot(self, index: int) -> Value:
+        return at(self._params, index) + "{1to8}"
+
+    def add(self, a: Value, b: Value) -> Value:
+        return self._binary("vpaddd", a, b)
+
+    def rotate(self, x: Value, right: int) -> Value:
+        return self._note("vprord", self._in_register(x), immediate=right)
+
+    def shift(self, x: Value, right: int) -> Value:
+        return self._note("vpsrld", self._in_register(x), immediate=right)
+
+    def xor3(self, a: Value, b: Value, c: Value) -> Value:
+        # Beside the round instruction of Zen 4 one ternary operation takes longer than two binary ones.
+        return self._binary("vpxord", self._binary("vpxord", a, b), c)
+
+    def choose(self, e: Value, f: Value, g: Value) -> Value:
+        return self._binary("vpxord", self._binary("vpandd", self._binary("vpxord", f, g), e), g)
+
+    def majority(self, a: Value, b: Value, c: Value) -> Value:
+        return self.choose(self._binary("vpxord", a, b), c, a)
+
+    def shared(self, x: Value) -> Value:
+        return x
+
+    def load(self, place: int) -> Value:
+        return self._note(MOVE, memory=at(self._read, place))
+
+    def store(self, value: Value, place: int) -> None:
+        self._note(MOVE, self._in_register(value), memory=at(self._write, place))
+
+    def unpack(self, a: Value, b: Value, width: int, *, high: bool) -> Value:
+        name = f"vpunpck{'h' if high else 'l'}{'dq' if width == I32.width else 'qdq'}"
+        return self._note(name, self._in_register(a), self._in_register(b))
+
+    def _binary(self, mnemonic: str, a: Value, b: Value) -> int:
+        if isinstance(a, str):
+            a, b = b, a
+        if isinstance(b, str):
+            return self._note(mnemonic, self._in_register(a), memory=b)
+        return self._note(mnemonic, self._in_register(a), b)
+
+    def _in_register(self, x: Value) -> int:
+        if isinstance(x, int):
+            return x
+        if x not in self._loaded:
+            self._loaded[x] = self._note("vpbroadcastd", memory=x.removesuffix("{1to8}"))
+        return self._loaded[x]
+
+    def _note(self, mnemonic: str, *sources: int, memory: str | None = None, immediate: int | None = None) -> int:
+        self._program.append(Operation(mnemonic, sources, memory, immediate))
+        return len(self._program) - 1
+
+
+class Chain:
+    """The rounds of one nonce in two registers that swap parts; steps: the lines up to and with each instruction."""
+
+    def __init__(self, place: int, abef: Sequence[str], cdgh: str) -> None:
+        self.abef, self.cdgh = (f"%xmm{2 * place + n}" for n in (1, 2))
+        self.steps: list[list[str]] = []
+        first, *sums = abef
+        self._begin = [f"vmovdqa {first}, {self.abef}", *(f"vpaddd {x}, {self.abef}, {self.abef}" for x in sums)]
+        self._begin.append(f"vmovdqu {cdgh}, {self.cdgh}")
+
+    def two_rounds(self, cdgh: str, abef: str, keyed: str) -> str:
+        begin, self._begin = self._begin, []
+        self.steps.append([*begin, f"vmovq {keyed}, %xmm0", f"sha256rnds2 %xmm0, {abef}, {cdgh}"])
+        return cdgh
+
+
+def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int]]:
+    """The lines of a unit, and the words of its constants."""
+    constants = Constants()
+    program: list[Operation] = []
+    layout = plan().layout
+    digest = Recorder(program, constants, EARLIER, BEFORE, NOW)
+    digest_message(digest, Search(digest, layout.program, layout.terms))
+    if not several:
+        header = Recorder(program, constants, PARAMS, NOW, WRITE)
+        header_message(header, Search(header, layout.program, layout.terms), header.load(NONCES))
+    rounds = _rounds(template, constants)
+    beats = arrange(program, template, len(rounds))
+    low = range(1 + 2 * max(template.groups), 16) if template.low else ()
+    order = [number for beat in beats for number in beat if number is not None]
+    vectors = iter(allocate(program, order, [*range(16, 32), *low], lambda n: at(NOW, SPILLS + LANES * n)))
+    # Register 13 and its like would make Intel's processors pay 100 cycles for each round instruction; what they did
+    # before this text may have.
+    lines = [".p2align 6"] if template.low else [".p2align 6", "vzeroupper"]
+    for n, beat in enumerate(beats):
+        lines += rounds[n] if n < len(rounds) else []
+        for number in beat:
+            lines += ["nop"] if number is None else next(vectors)
+    return lines, constants.words
+
+
+def _rounds(template: Template, constants: Constants) -> list[list[str]]:
+    """The lines of each round instruction: those of the second hash first, whose input is older."""
+    work = [(second, nonce) for second in (True, False) for nonce in range(LANES)]
+    steps: list[list[str]] = []
+    for group in template.groups:
+        chains = [_chain(place, constants, *item) for place, item in enumerate(work[:group])]
+        work = work[group:]
+        steps += [step for side_by_side in zip(*chains, strict=True) for step in side_by_side]
+    return steps
+
+
+def _chain(place: int, constants: Constants, second: bool, nonce: int) -> list[list[str]]:  # noqa: FBT001
+    if second:
+        cdgh = at(CONSTANTS, constants.place(*digest_start()[4:]))
+        chain = Chain(place, [at(BEFORE, STARTS + quad_place(nonce))], cdgh)
+        abef, _ = run_pairs(chain, chain.abef, chain.cdgh, _keyed(constants, plan().digest, BEFORE, nonce))
+        ends = [f"vmovq {abef}, {at(NOW, VERDICTS + pair_place(0, nonce))}"]
+    else:
+        numbered = at(CONSTANTS, constants.place(*lane_quad(nonce)))
+        chain = Chain(place, [at(NOW, FIRST), numbered], at(PARAMS, START + 4))
+        halves = run_pairs(chain, chain.abef, chain.cdgh, _keyed(constants, plan().header, READ, nonce))
+        ends = [f"vmovdqa {half}, {at(NOW, DIGESTS + 32 * n + quad_place(nonce))}" for n, half in enumerate(halves)]
+    chain.steps[-1] += ends
+    return chain.steps
+
+
+def _keyed(constants: Constants, known: Sequence[Uniform | None], read: str, nonce: int) -> Iterator[str]:
+    for pair in range(PAIRS):
+        match plan().pair(known, pair):
+            case (x, y):
+                yield at(CONSTANTS, constants.place(x, y))
+            case None:
+                yield at(read, MESSAGE + pair_place(pair, nonce))
+            case place:
+                yield at(PARAMS, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled(Hybrid):
+    """A lowering: the hybrid search, with a unit's middle as text; see `Hybrid` for the rest."""
+
+    template: Template
+    sse_encodings = False
+
+    def emit_streams(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, start: ir.Value) -> None:
+        there.now.store(start, FIRST, 16)
+        if not self.several:
+            metal = Vectors(builder, unit.params, there.before, there.now)
+            metal.store(metal.nonces(unit.first), NONCES)
+        lines, words = unit_text(self.template, several=self.several)
+        table = ir.GlobalVariable(
+            builder.module, ir.ArrayType(I32, len(words)), builder.module.get_unique_name("table")
+        )
+        table.linkage, table.global_constant, table.align = "private", True, 64
+        table.initializer = ir.Constant(table.type.pointee, words)
+        memories = [Memory(builder, table), there.now, there.before, there.read, there.write, unit.params, unit.earlier]
+        inputs = [builder.bitcast(x.address, ir.IntType(8).as_pointer()) for x in memories]
+        constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in _CLOBBERED)]
+        kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
+        text = "\n".join(lines).replace("$", "$$")
+        llvm.initialize_native_asmparser()
+        builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
+
+
+# Found on Zen 4 by trying some 24,000: the first for one version, the second for several.
+ONE = Template(("n", "*u", "****n*****", ""), (6, 4, 6), window=60, pace=2.7, margin=2)
+MANY = Template(("n", "nu**"), (5, 6, 5), window=30, pace=0, margin=0)
