@@ -12,11 +12,12 @@ from typing import Literal, cast
 from miner.config import Option, options
 from miner.printable import printable
 
-Command = Literal["mine", "devices", "check"]
+Command = Literal["mine", "devices", "check", "ledger"]
 _COMMANDS: Mapping[Command, str] = {
     "mine": "what happens when no command is given",
     "devices": "list what is in the machine, and why anything is unusable",
     "check": "validate the configuration, down to reaching the pools, without mining",
+    "ledger": "print what each pool was given and what it accepted, day by day",
 }
 _DESCRIPTION = """\
 Mines Bitcoin (SHA-256d). Without a pool it mines a private chain whose coins are worth nothing, on the CPU only.
@@ -49,8 +50,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     command = given.pop("command")
     if command not in _COMMANDS:  # not argparse's to check: after an unknown flag it would blame that flag's value
         parser.error(f"there is no command {printable(command)}; there are {', '.join(_COMMANDS)}")
-    if given["json"] and command != "devices":
-        parser.error("--json goes with the command devices")
+    if given["json"] and command not in ("devices", "ledger"):
+        parser.error("--json goes with the commands devices and ledger")
     return Arguments(cast("Command", command), given.pop("config"), given.pop("json"), given)
 
 
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="read this file (default: $MINER_CONFIG, ./miner.toml, ~/.config/angara/miner.toml, "
         "/etc/angara/miner.toml, whichever is there first)",
     )
-    general.add_argument("--json", action="store_true", default=False, help="with devices: print JSON")
+    general.add_argument("--json", action="store_true", default=False, help="with devices and ledger: print JSON")
     general.add_argument("--version", action="version", version=f"angara-miner {version('angara-miner')}")
     general.add_argument("-h", "--help", action="help", help="show this and end")
     return parser

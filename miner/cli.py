@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from backends.base import DeviceInfo, Host
-from miner import logs
+from miner import logs, state_dir
 from miner.arguments import Arguments, parse
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
@@ -22,6 +22,7 @@ from miner.inventory import Inventory, take_inventory
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, select
 from miner.sources.base import Source, SourceError
+from miner.state_dir import StateError
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _devices(configuration, as_json=arguments.json)
         case "check":
             return _check(loaded)
+        case "ledger":
+            return _ledger(configuration, as_json=arguments.json)
         case "mine":
             return _mine(arguments, loaded)
 
@@ -116,7 +119,7 @@ def _check(loaded: Loaded) -> int:
     except SourceError as error:
         _complain(str(error))
         return ExitCode.USAGE
-    for pool, source in sources.items():
+    for (pool, _), source in sources.items():
         try:
             for finding in asyncio.run(_reach(source)):
                 print(printable(finding))
@@ -124,6 +127,25 @@ def _check(loaded: Loaded) -> int:
             _complain(f"{pool.url}: {error}")
             sound = False
     return ExitCode.DONE if sound else ExitCode.FAILED
+
+
+def _ledger(configuration: Configuration, *, as_json: bool) -> int:
+    from miner.ledger import LedgerError, read, rendered  # noqa: PLC0415  as above
+
+    try:
+        folder = state_dir.locate(configuration.state_dir, os.environ) / "ledger"
+        days = read(folder)
+    except (LedgerError, StateError) as error:
+        _complain(str(error))
+        return ExitCode.FAILED
+    if as_json:
+        print(json.dumps([day.plain() for day in days], indent=2))
+    elif days:
+        for line in rendered(days):
+            print(printable(line))
+    else:
+        print(printable(f"nothing is in the ledger yet ({folder})"))
+    return ExitCode.DONE
 
 
 async def _reach(source: Source) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -178,7 +179,7 @@ class Engine:
         shown = 0.0
         while not self._done.is_set():
             self._look_for_the_beginning()
-            self._handle(Tick())
+            self._handle(Tick(self._hashes_for()))
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -186,6 +187,10 @@ class Engine:
                 await asyncio.wait_for(self._done.wait(), TICK_S)
             except TimeoutError:
                 continue
+
+    def _hashes_for(self) -> dict[str, int]:
+        """What all devices did for each source."""
+        return dict(sum((Counter(keeper.feed.hashes_for()) for keeper in self._keepers.values()), Counter[str]()))
 
     def _look_for_the_beginning(self) -> None:
         if self._began:
@@ -206,7 +211,7 @@ class Engine:
                 log.error("device_not_off", device=keeper.info.id, seconds=OFF_S)
         self._look_for_the_beginning()
         self._mined_s = self._manager.mining_s(self._clock())
-        self._handle(Tick())
+        self._handle(Tick(self._hashes_for()))
         await asyncio.gather(*(source.drain(DRAIN_S) for source in self._sources.values()))
 
     async def _run_source(self, source: Source) -> None:
@@ -329,7 +334,10 @@ def _source_view(standing: Standing, now: float) -> SourceView:
         blocks_rejected=account.blocks_rejected,
         accepted_difficulty=account.accepted_difficulty,
         difficulty=Target(job.share_target).difficulty if job else None,
+        hashes=account.hashes,
         latency_s=account.latency_s,
+        sending_s=account.sending_s,
+        answering_s=account.answering_s,
         reconnects=account.reconnects,
         job_age_s=now - job.arrived if job else None,
     )

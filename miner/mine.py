@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO, cast
@@ -16,11 +17,12 @@ from rich.console import Console
 from backends.base import DeviceInfo, Host
 from miner import logs, state_dir, summary
 from miner.arguments import Arguments
-from miner.config import ConfigError, Configuration, Loaded, Pool, reload
+from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory, watch_all
-from miner.pools import build_sources
+from miner.ledger import Ledger, LedgerError
+from miner.pools import Built, build_sources, build_strategy, weights
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
 from miner.sources.base import Source, SourceError, SourceMisconfigured
@@ -36,7 +38,7 @@ from miner.ui.screen import Screen, possible
 from miner.ui.tail import Tail
 from miner.work.events import Finish
 from miner.work.manager import Limits, Manager
-from miner.work.strategy import Failover
+from miner.work.strategy import Quota
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +60,7 @@ def mine(arguments: Arguments, loaded: Loaded) -> int:
         except SourceMisconfigured as error:
             log.error("configuration", text=str(error))  # noqa: TRY400  a sentence, no traceback, as below
             return ExitCode.USAGE
-        except (StateError, SelectionError, SourceError, TelemetryError, SummaryError) as error:
+        except (StateError, SelectionError, SourceError, TelemetryError, SummaryError, LedgerError) as error:
             log.error("cannot_mine", text=str(error))  # noqa: TRY400
             return ExitCode.FAILED
         return _report(finish, run.engine.latest, configuration.summary)
@@ -128,12 +130,13 @@ class _Run:
         for failure in self._inventory.failures:
             log.warning("backend_unusable", text=failure)
         self._selected = self._select(self._inventory)
-        self._pools: dict[Pool, Source] = {}
+        self._pools: dict[Built, Source] = {}
         sources = self._sources(configuration)
         limits = Limits(configuration.blocks, configuration.shares, configuration.seconds)
-        strategy = Failover(configuration.return_after)
-        manager = Manager([source.name for source in sources], limits, strategy)
+        self._strategy = build_strategy(configuration, sources)
+        manager = Manager([source.name for source in sources], limits, self._strategy)
         self.engine = Engine(manager, sources, worthless=configuration.worthless)
+        self._keep_ledger()
 
     def mine(self) -> Finish:
         """Run to the end."""
@@ -170,6 +173,19 @@ class _Run:
         finally:
             self._notifier.stopping()
             cancel()
+
+    def _keep_ledger(self) -> None:
+        """Where anything of worth is mined. Its last entry is written when all is over."""
+        if self._state is None:
+            return
+        ledger = Ledger(self._state / "ledger", time.time())
+
+        def book(snapshot: Snapshot) -> None:
+            if not snapshot.worthless:
+                ledger.book(snapshot.sources, time.time())
+
+        self.engine.each_second(book)
+        self._held.callback(lambda: ledger.write(time.time()))
 
     # ---- devices
 
@@ -260,6 +276,8 @@ class _Run:
             for warning in fresh.warnings:
                 log.warning("configuration", text=warning)
             self.engine.worthless = fresh.configuration.worthless
+            if isinstance(self._strategy, Quota):
+                self._strategy.weights = weights(fresh.configuration, sources)
             await self.engine.replace_sources(sources)
             self._devices_changed()  # what had no consent before may have it now
             log.info("reloaded", pools=[source.name for source in sources])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,8 +12,12 @@ from miner.chain.network import Network
 from miner.config import Configuration, Pool, PoolUrl
 from miner.sources.base import Source, SourceMisconfigured
 from miner.sources.tls import Tls
+from miner.work.strategy import Failover, Quota, Rotate, Strategy
 
 Rate = Callable[[], float | None]  # hashes a second, of all devices
+Built = tuple[
+    Pool, tuple[int, int, int] | None
+]  # what a source was built from: where this is the same, so is the source
 
 # Where below its data directory bitcoind keeps a network's files; Bitcoin Core, chainparamsbase.cpp.
 _DATA_FOLDERS: Mapping[Network, str] = {
@@ -30,23 +34,43 @@ def build_sources(
     *,
     journal_folder: Path | None,
     rate: Rate,
-    before: Mapping[Pool, Source] = MappingProxyType({}),
-) -> dict[Pool, Source]:
+    before: Mapping[Built, Source] = MappingProxyType({}),
+) -> dict[Built, Source]:
     """A source for each pool, in order; one that stands in `before` is taken from there.
+
+    A quota is no reason to build another, a certificate that was renewed under its old name is.
 
     Raises SourceMisconfigured for what cannot work, two pools that would go by one name included.
     """
     pools = configuration.pools
-    if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
+    keys = [(pool.model_copy(update={"quota": None}), _stamp(pool.ca_file)) for pool in pools]
+    if twice := next((key[0] for key in keys if keys.count(key) > 1), None):
         raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
     sources = {
-        pool: before.get(pool) or build_source(pool, configuration, journal_folder=journal_folder, rate=rate)
-        for pool in pools
+        key: before.get(key) or build_source(pool, configuration, journal_folder=journal_folder, rate=rate)
+        for key, pool in zip(keys, pools, strict=True)
     }
     names = [source.name for source in sources.values()]
     if shared := next((name for name in names if names.count(name) > 1), None):
         raise SourceMisconfigured(f"two pools lead to {shared}: one of them is enough")
     return sources
+
+
+def build_strategy(configuration: Configuration, sources: Sequence[Source]) -> Strategy:
+    """How `sources`, as built from this configuration, share the work."""
+    match configuration.strategy:
+        case "failover":
+            return Failover(configuration.return_after)
+        case "quota":
+            return Quota(weights(configuration, sources))
+        case "rotate":
+            return Rotate(configuration.rotate_every)
+
+
+def weights(configuration: Configuration, sources: Sequence[Source]) -> dict[str, float]:
+    """Each source's quota by its name; without any quota all are alike."""
+    pools = zip(sources, configuration.pools, strict=True)
+    return {source.name: 1.0 if pool.quota is None else pool.quota for source, pool in pools}
 
 
 def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Path | None, rate: Rate) -> Source:
@@ -129,6 +153,15 @@ def _stratum(pool: Pool, configuration: Configuration) -> Source:
         require_payout=pool.require_payout,
     )
     return StratumSource(options)
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    """What changes when a file is written anew; None where there is none, which whoever opens it will say better."""
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
 
 
 def _tls(pool: Pool) -> Tls:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
-from miner.telemetry.snapshot import DeviceView, Snapshot
+from miner import files
+from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
 from miner.telemetry.totals import Totals
 
 
@@ -32,6 +32,7 @@ def summarise(snapshot: Snapshot) -> dict[str, Any]:
         },
         "hardware_errors": totals.hardware_errors,
         "devices": [_device(device, snapshot.mining_s) for device in snapshot.devices],
+        "sources": [_source(source) for source in snapshot.sources],
     }
 
 
@@ -54,7 +55,7 @@ def write(path: Path, snapshot: Snapshot) -> None:
         if _written(target) == target:
             target.write_bytes(data)
         else:
-            _replace(target, data)
+            files.replace_durably(target, data)
     except OSError as error:
         raise SummaryError(f"the summary cannot be written to {path}: {error.strerror}") from error
 
@@ -62,24 +63,6 @@ def write(path: Path, snapshot: Snapshot) -> None:
 def _written(target: Path) -> Path:
     """What must be writable: the folder that takes the new file, or what stands there and is no file (/dev/null)."""
     return target if target.exists() and not target.is_file() else target.parent
-
-
-def _replace(target: Path, data: bytes) -> None:
-    fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        with fresh.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the new name, too, survives a power cut
-    finally:
-        os.close(folder)
 
 
 def _device(device: DeviceView, mining_s: float) -> dict[str, Any]:
@@ -97,6 +80,23 @@ def _device(device: DeviceView, mining_s: float) -> dict[str, Any]:
         "shares": device.shares,
         "restarts": device.restarts,
         "energy_joules": device.energy_j,
+    }
+
+
+def _source(source: SourceView) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "hashes": source.hashes,
+        "shares": {
+            "submitted": source.submitted,
+            "accepted": source.accepted,
+            "rejected": dict(source.rejected),
+            "stale": source.stale,
+        },
+        "difficulty": source.accepted_difficulty,
+        "blocks": {"accepted": source.blocks_accepted, "rejected": source.blocks_rejected},
+        "reconnects": source.reconnects,
+        "last_share_seconds": {"found_to_sent": source.sending_s, "sent_to_answered": source.answering_s},
     }
 
 

@@ -228,10 +228,20 @@ class _Judge:
                 continue
             if wrong := address_problem(pool.address, networks_of(pool.url, configuration.network)):
                 problems.append(f"{table.origins['address']}: {wrong}")
+        self._judge_quotas(configuration)
         if configuration.address is None or self._pools:
             return
         if wrong := address_problem(configuration.address, networks_of(EMBEDDED, None)):
             problems.append(f"{self._heard['address',].origin}: {wrong}")
+
+    def _judge_quotas(self, configuration: Configuration) -> None:
+        """Parts of a whole: said for every pool or for none; where nothing is divided they are said in vain."""
+        said_for = [pool.quota is not None for pool in configuration.pool]
+        for table, pool in zip(self._pools, configuration.pool, strict=True):
+            if configuration.strategy == "quota" and pool.quota is None and any(said_for):
+                self._findings.problems.append(f"{table.origins['']}: {pool.url} has no quota, and others have")
+            if configuration.strategy != "quota" and pool.quota is not None:
+                self._findings.warnings.append(f"{table.origins['quota']}: counts only with strategy quota")
 
     def _sentence(self, error: Mapping[str, Any], known: Sequence[str] = ()) -> str:
         location: tuple[str | int, ...] = error["loc"]

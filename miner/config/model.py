@@ -107,6 +107,9 @@ class Pool(_Section):
     require_payout: bool = Field(
         False, strict=True, description="refuse jobs of a Stratum pool that do not pay the address"
     )
+    quota: float | None = Field(
+        None, strict=True, ge=0, allow_inf_nan=False, description="its part of the work, beside the other pools' parts"
+    )
 
 
 class Configuration(_Section):
@@ -155,6 +158,14 @@ class Configuration(_Section):
     require_payout: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True)] = Field(
         False, strict=True, description="refuse jobs of Stratum pools that do not pay --address"
     )
+    strategy: Annotated[Literal["failover", "quota", "rotate"], Told(_WHAT_FOR, "NAME")] = Field(
+        "failover",
+        description="how several pools are mined: failover (the first that is up), quota (all at once, each its part) "
+        "or rotate (one after the other)",
+    )
+    rotate_every: Annotated[float, Told(_WHAT_FOR, "SECONDS", numeric=True)] = Field(
+        3600.0, strict=True, gt=0, allow_inf_nan=False, description="how long each pool is mined with --strategy rotate"
+    )
     return_after: Annotated[float, Told(_WHAT_FOR, "SECONDS", numeric=True)] = Field(
         60.0,
         strict=True,
@@ -193,7 +204,7 @@ class Configuration(_Section):
     )
     state_dir: Annotated[File | None, Told(_KEPT, "FOLDER")] = Field(
         None,
-        description="where blocks, caches and locks are kept; one miner per folder "
+        description="where blocks, the ledger, caches and locks are kept; one miner per folder "
         "(default: $STATE_DIRECTORY, $XDG_STATE_HOME/angara or ~/.local/state/angara)",
     )
     backends: Mapping[str, Any] = Field(

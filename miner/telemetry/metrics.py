@@ -210,10 +210,25 @@ POOL_FAMILIES: tuple[Family[SourceView], ...] = (
     Family(
         "miner_submit_last_latency_seconds",
         "gauge",
-        "Time that the last answer to a share took.",
+        "Time from finding the last answered share to its answer.",
         lambda s: s.latency_s,
         unit="seconds",
     ),
+    Family(
+        "miner_submit_last_sending_seconds",
+        "gauge",
+        "Of that, from finding to sending.",
+        lambda s: s.sending_s,
+        unit="seconds",
+    ),
+    Family(
+        "miner_submit_last_answering_seconds",
+        "gauge",
+        "Of that, from sending to the answer.",
+        lambda s: s.answering_s,
+        unit="seconds",
+    ),
+    Family("miner_pool_hashes_total", "counter", "Hashes done on its work.", lambda s: s.hashes, unit="hashes"),
     Family("miner_job_age_seconds", "gauge", "Age of the newest job.", lambda s: s.job_age_s, unit="seconds"),
 )
 

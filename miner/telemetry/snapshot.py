@@ -47,7 +47,10 @@ class SourceView:
     blocks_rejected: int
     accepted_difficulty: float  # sum over accepted shares
     difficulty: float | None  # of the newest job's share target
-    latency_s: float | None  # of the last answer
+    hashes: int  # done on its leases
+    latency_s: float | None  # of the last answered share: found to answered
+    sending_s: float | None  # of that, found to sent
+    answering_s: float | None  # and sent to answered
     reconnects: int
     job_age_s: float | None
 

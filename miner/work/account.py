@@ -25,7 +25,10 @@ class Account:
     blocks_accepted: int = 0
     blocks_rejected: int = 0
     accepted_difficulty: float = 0.0
-    latency_s: float | None = None  # of the last answer
+    hashes: int = 0  # done on its leases: what it was given, whatever luck made of it
+    latency_s: float | None = None  # of the last answer: found to answered
+    sending_s: float | None = None  # of that, found to sent
+    answering_s: float | None = None  # and sent to answered
     reconnects: int = 0
 
     def sent(self) -> Self:
@@ -37,11 +40,15 @@ class Account:
     def reconnected(self) -> Self:
         return replace(self, reconnects=self.reconnects + 1)
 
+    def worked(self, hashes: int) -> Self:
+        """So many hashes since the start."""
+        return replace(self, hashes=hashes)
+
     def unanswered(self) -> Self:
         return self._refused(Reason.UNANSWERED)
 
-    def answered(self, answer: Answer, difficulty: float, latency_s: float) -> Self:
-        """Add an answer to a share of this difficulty that was sent `latency_s` ago."""
+    def answered(self, answer: Answer, difficulty: float, found_at: float, now: float) -> Self:
+        """Add an answer, come `now`, to a share of this difficulty that was found then."""
         if answer.accepted:
             changed = replace(
                 self, accepted=self.accepted + 1, accepted_difficulty=self.accepted_difficulty + difficulty
@@ -50,7 +57,9 @@ class Account:
             changed = self._refused(answer.reason or Reason.OTHER)
         return replace(
             changed,
-            latency_s=latency_s,
+            latency_s=now - found_at,
+            sending_s=None if answer.sent_at is None else answer.sent_at - found_at,
+            answering_s=None if answer.sent_at is None else now - answer.sent_at,
             blocks_accepted=self.blocks_accepted + (answer.block and answer.accepted),
             blocks_rejected=self.blocks_rejected + (answer.block and not answer.accepted),
         )

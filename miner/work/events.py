@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from backends.base import Hit
 
@@ -70,7 +72,9 @@ class MiningBegan:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed."""
+    """Time passed. `hashes`: how many were done on each source's leases since the start, as far as counted by now."""
+
+    hashes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 SourceEvent = SourceUp | SourceDown | SourceFailed | NewJob | Answered

@@ -32,6 +32,7 @@ from .rate import HitMeter, Measured, Windows, hits_due
 
 DEAD_JOBS = 8  # kept to tell STALE from OUTSIDE, and for the block that a dead job may still hold
 LIVE_WORKS = 1 << 12  # leases of live jobs; the oldest go first
+BOOKED_WORKS = 1 << 13  # leases whose source is known when their hashes are counted, long after their job died
 SEEN_HITS = 1 << 13  # remembered to tell duplicates
 _EXHAUSTED_S = 0.25  # how often an exhausted job is asked again: time gives it new headers
 _EPOCH_MASK = (1 << 32) - 1
@@ -84,6 +85,8 @@ class DeviceFeed:
         self._leased: dict[int, deque[int]] = {}  # job id -> ids of its works, oldest first
         self._dead: OrderedDict[int, None] = OrderedDict()  # ids of retired jobs that we leased from, oldest first
         self._seen: OrderedDict[tuple[int, int, int, int], None] = OrderedDict()
+        self._booked: OrderedDict[int, str] = OrderedDict()  # work id -> source
+        self._hashes_for: Counter[str] = Counter()  # by source
         self._verdicts: Counter[Verdict] = Counter()
         self._due = 0.0
         self._hashes = Windows()
@@ -131,6 +134,11 @@ class DeviceFeed:
         with self._changed:
             verdicts = MappingProxyType(dict(self._verdicts))
             return Counts(self._hashes.total, verdicts, self._hits.proven, self._due)
+
+    def hashes_for(self) -> dict[str, int]:
+        """What was hashed up to now, by the source whose lease it was."""
+        with self._changed:
+            return dict(self._hashes_for)
 
     def rate(self, window_s: int) -> float | None:
         """Hashes a second, from work done; None before anything is known. `window_s`: one of rate.WINDOWS_S."""
@@ -206,6 +214,8 @@ class DeviceFeed:
             now = self._clock()
             self._hashes.add(now, hashes)
             self._due += hits_due(hashes, work.target)
+            if (source := self._booked.get(work.id)) is not None:
+                self._hashes_for[source] += hashes
             if self._began is None and hashes:
                 self._began = now
 
@@ -241,6 +251,9 @@ class DeviceFeed:
             )
             self._works[work.id] = _Issued(work, job, lease.extranonce2)
             self._leased.setdefault(job.id, deque()).append(work.id)
+            self._booked[work.id] = job.source
+            if len(self._booked) > BOOKED_WORKS:
+                self._booked.popitem(last=False)
             if len(self._works) > LIVE_WORKS:
                 _, oldest = self._works.popitem(last=False)
                 self._leased[oldest.job.id].popleft()

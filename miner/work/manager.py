@@ -184,6 +184,7 @@ class Manager:
             case MiningBegan():
                 self._began = True
             case Tick():
+                self._count(event.hashes)
                 self._give_up_waiting(now)
             case _:
                 assert_never(event)
@@ -217,6 +218,14 @@ class Manager:
             return self._sources[name]
         except KeyError:
             raise UnknownSource(f"no source is called {name!r}") from None
+
+    def _count(self, hashes: Mapping[str, int]) -> None:
+        """Book what was hashed for whom; work for a source that was taken out may still be reported."""
+        for name, total in hashes.items():
+            if (source := self._sources.get(name)) is not None:
+                source.account = source.account.worked(total)
+            elif (former := self._former.get(name)) is not None:
+                self._former[name] = former.worked(total)
 
     # ---- sources and their jobs
 
@@ -272,7 +281,7 @@ class Manager:
         if self._blocks_under_way():
             return None
         candidates = [
-            Candidate(name, ready=source.up and source.newest is not None)
+            Candidate(name, ready=source.up and source.newest is not None, hashes=source.account.hashes)
             for name, source in self._sources.items()
             if not source.leaving
         ]
@@ -355,8 +364,10 @@ class Manager:
         if not answer.accepted and self._solved.get(parent) == share.id:
             del self._solved[parent]
         source = self._sources[share.job.source]
-        difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty
-        source.account = source.account.answered(answer, difficulty, now - share.found_at)
+        difficulty = answer.difficulty
+        if difficulty is None:
+            difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty
+        source.account = source.account.answered(answer, difficulty, share.found_at, now)
 
     def _give_up_waiting(self, now: float) -> None:
         for share in list(self._pending.values()):

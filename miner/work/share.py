@@ -49,3 +49,5 @@ class Answer:
     block: bool  # the share was handed in as a block: `accepted` speaks of the block
     reason: Reason | None = None  # None when accepted
     text: str = ""  # the peer's words, bounded and stripped of control characters
+    sent_at: float | None = None  # seconds, monotonic; None: it never left, or the source does not say
+    difficulty: float | None = None  # what the source counts it for; None: what its job's target says

@@ -1,18 +1,26 @@
-"""Which source is mined on, of those that could be. Other strategies take the same place in the manager.
+"""Which source is mined on, of those that could be: strategies over pools and nodes alike, without their own clock.
 
 Failover, over sources in order of preference:
 
       the best that is ready ----lost----> the next best that is ready
               ^                                     |
               +---- ready for `settle_s` seconds <--+
+
+Quota, over sources with weights, looked at again every `slice_s`:
+
+      owed to each that is ready: its part of what was hashed for all of them      the largest owed - done is next
+
+Rotate: the next one in order that is ready, every `period_s` and whenever the present one is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 SETTLE_S = 60.0
+SLICE_S = 0.2  # the least time on one source while several have a quota; shorter than the tick that looks at it
+PERIOD_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,7 @@ class Candidate:
 
     name: str
     ready: bool  # up, and it has sent a job since
+    hashes: int = 0  # done on its leases so far
 
 
 # (candidates in order of preference, seconds) -> the name of the one to mine on; None: none
@@ -56,3 +65,66 @@ class Failover:
 
     def _settled(self, name: str, now: float) -> bool:
         return name not in self._lost or now - self._since[name] >= self.settle_s
+
+
+@dataclass(slots=True)
+class Quota:
+    """Expected work in proportion to weights: the next slice goes to the source with the largest deficit of hashes.
+
+    Only those that are ready share what is hashed. One that is away is owed nothing meanwhile, its part goes to the
+    others in proportion, and when it is back nobody catches up: what it may still be owed is what had been hashed and
+    not evened out when it left, a slice or what devices had not reported yet. Nobody paid for the hours it was away.
+
+    A source of weight 0 is a reserve: the first that is ready is mined while none with a weight is. One without an
+    entry has weight 1. `weights` may be exchanged at any time; deficits stay.
+    """
+
+    weights: Mapping[str, float]
+    slice_s: float = SLICE_S
+    _counted: dict[str, int] = field(default_factory=dict)  # hashes, at the last look
+    _deficit: dict[str, float] = field(default_factory=dict)  # hashes
+    _active: str | None = None
+    _since: float = 0.0
+
+    def __call__(self, candidates: Sequence[Candidate], now: float) -> str | None:
+        sharing = {
+            candidate.name: weight
+            for candidate in candidates
+            if candidate.ready and (weight := self.weights.get(candidate.name, 1.0)) > 0
+        }
+        self._even_out(candidates, sharing)
+        if not sharing:
+            self._active = first_ready(candidates, now)
+        elif self._active not in sharing or now - self._since >= self.slice_s:
+            self._active, self._since = max(sharing, key=lambda name: (self._deficit[name], sharing[name])), now
+        return self._active
+
+    def _even_out(self, candidates: Sequence[Candidate], sharing: Mapping[str, float]) -> None:
+        """Book what was hashed since the last look: to each what is its own, owed to each what is its part."""
+        added = {each.name: each.hashes - self._counted.get(each.name, each.hashes) for each in candidates}
+        self._counted = {each.name: each.hashes for each in candidates}
+        self._deficit = {each.name: self._deficit.get(each.name, 0.0) for each in candidates}
+        per_weight = sum(added[name] for name in sharing) / (sum(sharing.values()) or 1.0)
+        for name, weight in sharing.items():
+            self._deficit[name] += weight * per_weight - added[name]
+
+
+@dataclass(slots=True)
+class Rotate:
+    """Every source in turn, each for `period_s`; one that is not ready is passed over."""
+
+    period_s: float = PERIOD_S
+    _active: str | None = None
+    _since: float = 0.0
+
+    def __call__(self, candidates: Sequence[Candidate], now: float) -> str | None:
+        names = [candidate.name for candidate in candidates]
+        turn = names.index(self._active) if self._active in names else -1
+        in_turn = [*candidates[turn + 1 :], *candidates[: turn + 1]]  # the present one comes last
+        present_is_ready = turn >= 0 and candidates[turn].ready
+        if not present_is_ready or now - self._since >= self.period_s:
+            chosen = first_ready(in_turn, now)
+            if chosen is not None:
+                self._active, self._since = chosen, now
+            return chosen
+        return self._active

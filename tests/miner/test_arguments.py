@@ -37,7 +37,7 @@ def test_config_and_json_are_not_options_of_the_configuration() -> None:
         (["check", "devices"], "unexpected argument: devices"),
         (["bench"], "there is no command bench; there are mine, devices, check"),
         (["--blocks"], "argument --blocks: expected one argument"),
-        (["--json"], "--json goes with the command devices"),
+        (["--json"], "--json goes with the commands devices and ledger"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_right(

@@ -290,3 +290,17 @@ def test_a_reload_does_not_fall_back_to_the_embedded_chain(operator: Operator) -
     operator.writes("")
     with pytest.raises(ConfigError, match="no pool is named any more"):
         operator.reloads(before)
+
+
+QUOTAS = '[[pool]]\nurl = "stratum+tcp://u@h:1"\n[[pool]]\nurl = "stratum+tcp://u@i:1"\nquota = 3\n'
+
+
+def test_a_quota_is_said_for_every_pool_or_for_none(operator: Operator) -> None:
+    operator.writes('strategy = "quota"\n' + QUOTAS)
+    with pytest.raises(ConfigError, match=r"stratum.tcp://h:1 has no quota, and others have"):
+        operator.starts()
+
+
+def test_a_quota_that_counts_for_nothing_is_warned_of(operator: Operator) -> None:
+    operator.writes(QUOTAS)
+    assert any("counts only with strategy quota" in warning for warning in operator.starts().warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from miner.ledger import read, totals
 from tests.running import Home, Miner, home, summary_of
 from tests.virtual.pool import VirtualPool
+from tests.virtual.pool_faults import Reset
 from tests.virtual.pool_judge import Reason
 from tests.virtual.pool_model import Pool
-from tests.virtual.pool_session import Call
 from tests.virtual.pool_terms import Rolling, Terms
 from tests.virtual.pool_tls import Authority
 
@@ -107,15 +109,10 @@ def test_when_the_pool_is_gone_the_next_is_mined_and_the_first_again_once_it_is_
         assert not second.account(USER).rejected
 
 
-def judged_and_cut(call: Call) -> None:
-    call.captured()
-    call.session.wire.reset()
-
-
 def test_a_share_whose_answer_was_lost_with_the_connection_counts_once(operator: Home, tmp_path: Path) -> None:
     target = tmp_path / "s.json"
     with VirtualPool(STEADY) as pool:
-        pool.on("mining.submit", judged_and_cut)
+        pool.on("mining.submit", Reset(after=True))
         mined(operator.start(*on(pool), "--user", USER, "--shares", "5", "--summary", str(target)))
         assert taken_twice(pool) >= 1
         shares = summary_of(target)["shares"]
@@ -130,3 +127,50 @@ def test_a_wrong_user_is_said_and_not_hammered(operator: Home) -> None:
         miner.ended()
         assert pool.do(lambda model: model.connections) <= 2
     assert "opensesame" not in miner.output()
+
+
+def test_work_is_divided_by_quota_and_the_ledger_agrees_with_every_pool(operator: Home, tmp_path: Path) -> None:
+    quotas = (70, 20, 10)
+    with VirtualPool(STEADY) as first, VirtualPool(STEADY) as second, VirtualPool(STEADY) as third:
+        pools = (first, second, third)
+        tables = [
+            f'[[pool]]\nurl = "{pool.url}"\nuser = "{USER}"\nquota = {quota}\n'
+            for pool, quota in zip(pools, quotas, strict=True)
+        ]
+        file = tmp_path / "miner.toml"
+        file.write_text('strategy = "quota"\n' + "\n".join(tables))
+        mined(operator.start("--config", str(file), "--seconds", "12"))
+        mined(operator.start("--config", str(file), "--shares", "5"))  # the ledger goes on
+        entries = totals(read(operator.state / "ledger"))
+        work = sum(entry.hashes for entry in entries.values())
+        for pool, quota in zip(pools, quotas, strict=True):
+            entry, account = entries[pool.url], pool.account(USER)
+            assert (entry.accepted, entry.difficulty) == (account.accepted, float(account.difficulty))
+            assert entry.submitted == account.accepted + entry.rejected.total()
+            assert entry.hashes / work == pytest.approx(quota / 100, abs=0.05), "but for slices at both ends"
+            assert (
+                abs(entry.accepted - entry.expected_difficulty * 2**13) < 4 * (entry.expected_difficulty * 2**13) ** 0.5
+            )
+    shown = operator.start("ledger", "--json")
+    mined(shown)
+    assert json.loads(shown.output())[0]["sources"][first.url]["accepted"] == entries[first.url].accepted
+
+
+def test_of_three_pools_the_first_that_lives_is_mined(operator: Home) -> None:
+    with VirtualPool(STEADY) as first, VirtualPool(STEADY) as second, VirtualPool(STEADY) as third:
+        miner = operator.start(*on(first, second, third), "--user", USER, "--return-after", "0.5")
+        more(first)
+        first.on("mining.submit", Reset(after=True))
+        first.always("connect", Reset())
+        more(second)
+        first.heal()
+        more(first)
+        second.stop()
+        more(first)
+        first.stop()
+        more(third)
+        miner.signal(signal.SIGINT)
+        mined(miner)
+        taken_twice(first)
+        taken_twice(second)
+        assert not third.account(USER).rejected

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from miner.config import ConfigError, Configuration, load
-from miner.pools import build_source, build_sources
+from miner.pools import build_source, build_sources, build_strategy, weights
 from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
 from miner.sources.node.source import NodeOptions, NodeSource
 from miner.sources.synthetic import SyntheticSource
+from miner.work.strategy import Failover, Quota, Rotate
+from tests.virtual.pool_tls import Authority
 
 REGTEST = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 SIGNET = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
@@ -141,3 +143,36 @@ def test_two_users_at_one_pool_are_refused_by_name(tmp_path: Path) -> None:
     configured = configuration(tmp_path, pool=["stratum+tcp://a@h:1", "stratum+tcp://b@h:1"])
     with pytest.raises(SourceMisconfigured, match="two pools lead to"):
         build_sources(configured, journal_folder=None, rate=lambda: None)
+
+
+POOLS = '[[pool]]\nurl = "stratum+tcp://a@h:1"\nquota = {}\n[[pool]]\nurl = "stratum+tcp://b@i:1"\nquota = 1\n'
+
+
+def test_a_new_quota_is_weighed_by_the_sources_there_are(tmp_path: Path) -> None:
+    configured = configuration(tmp_path, 'strategy = "quota"\n' + POOLS.format(2))
+    first = build_sources(configured, journal_folder=None, rate=lambda: None)
+    strategy = build_strategy(configured, list(first.values()))
+    assert strategy == Quota({"stratum+tcp://h:1": 2.0, "stratum+tcp://i:1": 1.0})
+    changed = configuration(tmp_path, 'strategy = "quota"\n' + POOLS.format(5))
+    again = build_sources(changed, journal_folder=None, rate=lambda: None, before=first)
+    assert list(again.values()) == list(first.values())
+    assert weights(changed, list(again.values()))["stratum+tcp://h:1"] == 5.0
+
+
+def test_the_strategy_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    flags = {"rotate_every": "90", "return_after": "7"}
+    for name, strategy in (("failover", Failover(7.0)), ("rotate", Rotate(90.0)), ("quota", Quota({"embedded": 1.0}))):
+        configured = configuration(tmp_path, strategy=name, pool=["embedded:"], **flags)
+        sources = build_sources(configured, journal_folder=None, rate=lambda: None)
+        assert build_strategy(configured, list(sources.values())) == strategy
+
+
+def test_a_certificate_renewed_under_its_name_is_a_reason_to_connect_anew(tmp_path: Path) -> None:
+    file = Authority(tmp_path).ca_file
+    configured = configuration(tmp_path, f'ca_file = "{file}"\n[[pool]]\nurl = "stratum+tls://a@h:1"\n')
+    first = build_sources(configured, journal_folder=None, rate=lambda: None)
+    same = build_sources(configured, journal_folder=None, rate=lambda: None, before=first)
+    assert list(same.values()) == list(first.values())
+    file.write_bytes(file.read_bytes() + b"\n")
+    renewed = build_sources(configured, journal_folder=None, rate=lambda: None, before=first)
+    assert list(renewed.values()) != list(first.values())

@@ -37,6 +37,18 @@ def test_the_keys_are_the_contract() -> None:
                 "energy_joules": None,
             }
         ],
+        "sources": [
+            {
+                "name": name,
+                "hashes": 500_000_000,
+                "shares": {"submitted": 14, "accepted": 11, "rejected": rejected, "stale": 2},
+                "difficulty": 11264.0,
+                "blocks": {"accepted": 3, "rejected": blocks_rejected},
+                "reconnects": 0,
+                "last_share_seconds": {"found_to_sent": 0.01, "sent_to_answered": 0.04},
+            }
+            for name, rejected, blocks_rejected in (("a", {"low-difficulty": 1}, 0), ("b", {}, 1))
+        ],
     }
 
 

@@ -69,6 +69,9 @@ def source(name: str = "stratum+tcp://pool.example:3333", **values: Any) -> Sour
         latency_s=0.05,
         reconnects=0,
         job_age_s=3.2,
+        hashes=500_000_000,
+        sending_s=0.01,
+        answering_s=0.04,
     )
     return replace(view, **values)
 

@@ -325,6 +325,19 @@ def test_hashes_add_up_and_tell_how_many_hits_are_due(bench: Bench) -> None:
     assert measured is not None and measured.hps == 4.0 and not measured.settled
 
 
+def test_hashes_are_counted_for_whose_lease_it_was_though_it_is_long_dead(bench: Bench) -> None:
+    first = bench.work_on(a_job(source="pool"))
+    bench.feed.worked(first, 100)
+    second = bench.work_on(a_job(source="spare", body=coinbase(b"2")))
+    bench.feed.worked(second, 30)
+    for number in range(20):
+        work = bench.work_on(job := a_job(source="spare", body=coinbase(bytes([number]))))
+        bench.feed.retire([job.id])
+        bench.feed.worked(work, 1)
+    bench.feed.worked(first, 5)
+    assert bench.feed.hashes_for() == {"pool": 105, "spare": 50}
+
+
 def test_a_driver_that_takes_hashes_back_is_refused(bench: Bench) -> None:
     with pytest.raises(Misuse):
         bench.feed.worked(bench.work_on(a_job()), -1)

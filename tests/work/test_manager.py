@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from miner.chain.target import DIFFICULTY_ONE
@@ -24,6 +26,7 @@ from miner.work.events import (
 from miner.work.job import Job
 from miner.work.manager import ANSWER_S, GRACE_S, LIVE_JOBS, Limits, Manager
 from miner.work.share import Answer, Reason, Share
+from miner.work.strategy import Candidate, first_ready
 from tests.work.making import EASY, HARD, a_found, a_job
 
 OTHER_PREV = b"o" * 32
@@ -446,3 +449,36 @@ def test_found_at_is_the_managers_time(desk: Desk) -> None:
     job = desk.up()
     desk.now = 42.0
     assert desk.share(job).found_at == 42.0
+
+
+def test_what_was_hashed_is_booked_for_whom_it_was_done_even_after_it_was_taken_out() -> None:
+    desk = Desk("pool", "spare")
+    desk(Tick({"pool": 1000, "spare": 10}))
+    desk.manager.choose_among(["pool"], 0.0)
+    desk.manager.dismiss("spare", 0.0)
+    desk(Tick({"pool": 3000, "spare": 20, "unheard of": 1}))
+    assert (desk.account("pool").hashes, desk.account("spare").hashes) == (3000, 20)
+
+
+def test_a_strategy_sees_who_is_ready_and_what_was_done_for_them() -> None:
+    seen: list[Sequence[Candidate]] = []
+
+    def choose(candidates: Sequence[Candidate], now: float) -> str | None:
+        seen.append(candidates)
+        return first_ready(candidates, now)
+
+    desk = Desk()
+    desk.manager = Manager(("pool", "spare"), strategy=choose)
+    desk.up("spare")
+    desk(Tick({"spare": 500}))
+    assert seen[-1] == [Candidate("pool", ready=False), Candidate("spare", ready=True, hashes=500)]
+
+
+def test_a_share_counts_for_what_its_source_says_and_its_way_there_and_back_are_kept_apart() -> None:
+    desk = Desk()
+    share = desk.share(desk.up())
+    answer = Answer(share.id, accepted=True, block=False, sent_at=share.found_at + 0.25, difficulty=8.0)
+    desk(Answered("pool", answer), share.found_at + 1.0)
+    account = desk.account()
+    assert account.accepted_difficulty == 8.0
+    assert (account.sending_s, account.answering_s, account.latency_s) == (0.25, 0.75, 1.0)

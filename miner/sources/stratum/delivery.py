@@ -18,6 +18,7 @@ from typing import Any
 from miner.chain.target import Target
 from miner.sources.stratum.allowance import Allowance
 from miner.sources.stratum.errors import ShareUnsound
+from miner.sources.stratum.job import Announced
 from miner.sources.stratum.messages import MAX_TEXT, reason_of
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
@@ -197,7 +198,7 @@ class Delivery:
             effects += self._learn(channel, submission, reason)
             if self._send_otherwise(channel, submission, reason, sent.at):
                 return effects
-        effects.append(self._answer(share, reason, answer.text))
+        effects.append(self._answer(share, reason, answer.text, sent.at))
         return [*effects, *self._act_on(channel, share, reason, answer.text)]
 
     def _act_on(self, channel: Channel, share: Share, reason: Reason | None, text: str) -> list[Effect]:
@@ -235,8 +236,18 @@ class Delivery:
         self._ledger.add(channel.client.submit(again.params), again, at)
         return True
 
-    def _answer(self, share: Share, reason: Reason | None, text: str) -> Answered:
-        answer = Answer(share.id, accepted=reason is None, block=share.block, reason=reason, text=text)
+    def _answer(self, share: Share, reason: Reason | None, text: str, sent_at: float | None = None) -> Answered:
+        announced = share.job.payload
+        answer = Answer(
+            share.id,
+            accepted=reason is None,
+            block=share.block,
+            reason=reason,
+            text=text,
+            sent_at=sent_at,
+            # Not of the target that was searched for: that one may have been raised by us.
+            difficulty=announced.under.difficulty if isinstance(announced, Announced) else None,
+        )
         return Answered(self._name, answer)
 
 
