@@ -8,6 +8,7 @@ may pay thousands of miners, and new work waits for nobody. No witness: what a p
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from miner.chain.hashes import ZERO_HASH
@@ -16,6 +17,7 @@ from miner.sources.stratum.errors import BadJob
 
 SCRIPT_START = 4 + 1 + 32 + 4 + 1  # the script's length is one byte: it has 2 to 100
 _NULL_INPUT = b"\x01" + ZERO_HASH + b"\xff\xff\xff\xff"
+_VALUE_AND_SIZE = struct.Struct("<QB")
 _WITNESS_MARKER = b"\x00\x01"
 
 
@@ -52,28 +54,33 @@ def read_coinbase(raw: bytes) -> PoolCoinbase:
     if not 2 <= size <= 100:
         raise BadJob(f"the script of its coinbase has {size} bytes, not 2 to 100")
     script_end = SCRIPT_START + size
-    outputs, end = _outputs(raw, script_end + 4)
+    outputs, worth, end = _outputs(raw, script_end + 4)
     if len(raw) != end + 4:
         raise BadJob("its coinbase does not end where its outputs do")
-    if not outputs or sum(value for value, _ in outputs) > MAX_MONEY:
+    if not outputs or worth > MAX_MONEY:
         raise BadJob("its coinbase pays nobody, or more than there is")
     return PoolCoinbase(raw[SCRIPT_START:script_end], tuple(outputs))
 
 
-def _outputs(raw: bytes, at: int) -> tuple[list[tuple[int, bytes]], int]:
+def _outputs(raw: bytes, at: int) -> tuple[list[tuple[int, bytes]], int, int]:
+    """The outputs, what they are worth together, where they end. One pass, no check twice: there may be thousands."""
     count, at = _compact(raw, at)
-    outputs = []
-    length = len(raw)
-    for _ in range(count):
-        start = at + 9
-        size = raw[start - 1] if start <= length else 0xFD
-        if size >= 0xFD:
-            size, start = _compact(raw, at + 8)
-        if start + size > length:
-            raise BadJob("its coinbase ends inside of an output")
-        outputs.append((int.from_bytes(raw[at : at + 8], "little"), raw[start : start + size]))
-        at = start + size
-    return outputs, at
+    outputs: list[tuple[int, bytes]] = []
+    worth = 0
+    try:
+        for _ in range(count):
+            value, size = _VALUE_AND_SIZE.unpack_from(raw, at)
+            at += 9
+            if size >= 0xFD:
+                size, at = _compact(raw, at - 1)
+            outputs.append((value, raw[at : at + size]))
+            worth += value
+            at += size
+    except struct.error:
+        at = len(raw) + 1
+    if at > len(raw):
+        raise BadJob("its coinbase ends inside of an output")
+    return outputs, worth, at
 
 
 def _compact(raw: bytes, at: int) -> tuple[int, int]:
