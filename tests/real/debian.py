@@ -1,4 +1,4 @@
-"""bitcoind (Bitcoin Knots) from Debian unstable, in a folder of its own on any Debian.
+"""Programs from Debian's archive, unpacked into a folder of their own on any Debian: bitcoind (Bitcoin Knots) first.
 
 Unstable's binaries need a newer C library than a stable system has, so the whole closure of libraries is unpacked
 next to them and the program is started by its own loader. apt works on a private configuration with an empty package
@@ -97,20 +97,25 @@ def archive_of(sources: Iterator[Source], codename: str) -> tuple[str, str | Non
     raise UnavailableError("apt has no source of Debian's main archive on this machine")
 
 
-def _fill(root: Path) -> None:
+def unpack(root: Path, *packages: str, suite: str = SUITE) -> None:
+    """Put these packages of that suite, and all they depend on, into the folder as they would lie below /."""
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise UnavailableError(f"bitcoind is fetched with Debian's tools, and {', '.join(missing)} is missing")
+        raise UnavailableError(f"{packages[0]} is fetched with Debian's tools, and {', '.join(missing)} is missing")
     system = platform.freedesktop_os_release()
     if system.get("ID") != "debian":
-        raise UnavailableError(f"bitcoind is fetched from Debian's archive, and this is {system.get('ID')}")
+        raise UnavailableError(f"{packages[0]} is fetched from Debian's archive, and this is {system.get('ID')}")
     uri, signed_by = archive_of(_system_sources(), system.get("VERSION_CODENAME", ""))
     apt = root / "apt"
-    config = {"APT_CONFIG": str(_write_configuration(apt, uri, signed_by)), "LC_ALL": "C.UTF-8"}
+    config = {"APT_CONFIG": str(_write_configuration(apt, uri, signed_by, suite)), "LC_ALL": "C.UTF-8"}
     output_of(["apt-get", "--quiet", "update"], env=config)
-    output_of(["apt-get", "--quiet", "--yes", "--download-only", "install", *PACKAGES], env=config)
+    output_of(["apt-get", "--quiet", "--yes", "--download-only", "install", *packages], env=config)
     for package in sorted((apt / "cache" / "archives").glob("*.deb")):
         output_of(["dpkg-deb", "-x", str(package), str(root)])
     shutil.rmtree(apt)
+
+
+def _fill(root: Path) -> None:
+    unpack(root, *PACKAGES)
 
 
 def _system_sources() -> Iterator[Source]:
@@ -124,7 +129,7 @@ def _system_sources() -> Iterator[Source]:
             yield from parse(path.read_text())
 
 
-def _write_configuration(apt: Path, uri: str, signed_by: str | None) -> Path:
+def _write_configuration(apt: Path, uri: str, signed_by: str | None, suite: str) -> Path:
     for folder in ("state/lists/partial", "cache/archives/partial", "log", "none"):
         (apt / folder).mkdir(parents=True)
     (apt / "status").touch()
@@ -133,11 +138,11 @@ def _write_configuration(apt: Path, uri: str, signed_by: str | None) -> Path:
     stanza = {
         "Types": "deb",
         "URIs": uri,
-        "Suites": SUITE,
+        "Suites": suite,
         "Components": "main",
         "Architectures": output_of(["dpkg", "--print-architecture"]).strip(),
     } | ({"Signed-By": signed_by} if signed_by else {})
-    (apt / "sid.sources").write_text("".join(f"{name}: {value}\n" for name, value in stanza.items()))
+    (apt / "archive.sources").write_text("".join(f"{name}: {value}\n" for name, value in stanza.items()))
     # How the system fetches (proxies, retries, certificates) holds here too; its hooks and index targets do not.
     acquire = re.findall(
         r"^Acquire::(?!IndexTargets|Changelogs|Languages)[^\n]*$", output_of(["apt-config", "dump"]), re.MULTILINE
@@ -154,7 +159,7 @@ def _write_configuration(apt: Path, uri: str, signed_by: str | None) -> Path:
                 f'Dir::Etc::parts "{apt}/none";',
                 f'Dir::Etc::preferences "{apt}/none/preferences";',
                 f'Dir::Etc::preferencesparts "{apt}/none";',
-                f'Dir::Etc::sourcelist "{apt}/sid.sources";',
+                f'Dir::Etc::sourcelist "{apt}/archive.sources";',
                 f'Dir::Etc::sourceparts "{apt}/none";',
                 f'Dir::State "{apt}/state";',
                 f'Dir::State::status "{apt}/status";',
