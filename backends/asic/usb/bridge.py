@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+START_BAUD = 115_200  # of nearly every miner after power-on
 READ_MAX = 4096  # bytes that one read gives at most
 
 

@@ -55,6 +55,5 @@ def bridge_kind(identity: UsbIdentity) -> BridgeKind | None:
 
 
 def named(identity: UsbIdentity, claim: Iterable[str]) -> bool:
-    """Whether the operator named this device: "usb:SERIAL", or "usb:PORT" for one without a serial number."""
-    name = identity.serial or identity.path
-    return f"usb:{name}" in set(claim)
+    """Whether the operator named this device: "usb:SERIAL", or "usb:PORT" (such as "usb:1-1.2")."""
+    return not {f"usb:{identity.serial}", f"usb:{identity.path}"}.isdisjoint(claim)

@@ -1,0 +1,65 @@
+"""Many transfers at once, or one act alone: libusb must not lose a device's handle while a transfer uses it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backends.asic.errors import BridgeStalled
+from backends.base import Misuse
+
+WAIT_S = 1.0  # for an act alone to end, before a transfer gives up; and the other way round, on top of a slice
+
+
+class Gate:
+    """Thread-safe. Once shut for good, nothing passes any more."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._alone = False
+        self._closed = False
+
+    @contextmanager
+    def among_others(self) -> Iterator[None]:
+        """Raises BridgeStalled when an act alone takes too long, Misuse once it is closed."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._alone or self._closed, WAIT_S):
+                raise BridgeStalled(f"{self._what} is being reset, and that takes too long")
+            if self._closed:
+                raise Misuse(f"{self._what} is closed")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Raises BridgeStalled when the transfers under way do not end, Misuse once it is closed."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._alone or self._closed, WAIT_S):
+                raise BridgeStalled(f"{self._what} is being reset already")
+            if self._closed:
+                raise Misuse(f"{self._what} is closed")
+            self._alone = True
+            emptied = self._changed.wait_for(lambda: not self._inside, 2 * WAIT_S)
+        try:
+            if not emptied:
+                raise BridgeStalled(f"{self._what} has a transfer that does not end")
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+    def close(self) -> bool:
+        """Let nothing in any more; whether everything that was inside has left."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._inside and not self._alone, 2 * WAIT_S)

@@ -1,0 +1,65 @@
+"""Which program holds a device file, as far as /proc tells this user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_NAME_MAX = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has the file open."""
+
+    pid: int
+    name: str
+
+
+def holders(nodes: Iterable[Path], proc: Path = _PROC) -> list[Holder]:
+    """Every process with one of these device files open, this one among them; without those hidden from this user."""
+    wanted = {str(node) for node in nodes}
+    return [Holder(pid, _name(proc, pid)) for pid in _pids(proc) if not wanted.isdisjoint(_open_files(proc, pid))]
+
+
+def sentence(nodes: Iterable[Path], proc: Path = _PROC) -> str:
+    """For the operator: who holds it, or how to find out."""
+    nodes = list(nodes)
+    others = [f"{h.name} (process {h.pid})" for h in holders(nodes, proc) if h.pid != os.getpid()] if nodes else []
+    if others:
+        return f"in use by {', '.join(others)}: stop that program first"
+    if nodes:
+        return f"in use by another program or another miner: `sudo fuser -v {nodes[0]}` names it"
+    return "in use by another program or another miner"
+
+
+def _pids(proc: Path) -> Iterator[int]:
+    try:
+        names = [entry.name for entry in proc.iterdir()]
+    except OSError:
+        return
+    yield from sorted(int(name) for name in names if name.isdecimal())
+
+
+def _open_files(proc: Path, pid: int) -> Iterator[str]:
+    folder = proc / str(pid) / "fd"
+    try:
+        links = list(folder.iterdir())
+    except OSError:  # another user's, or ended meanwhile
+        return
+    for link in links:
+        try:
+            yield str(link.readlink())
+        except OSError:
+            continue  # closed meanwhile
+
+
+def _name(proc: Path, pid: int) -> str:
+    try:
+        text = (proc / str(pid) / "comm").read_text(errors="replace")
+    except OSError:
+        return "a program"
+    return "".join(c if c.isprintable() else "?" for c in text.strip())[:_NAME_MAX] or "a program"
