@@ -56,4 +56,5 @@ def bridge_kind(identity: UsbIdentity) -> BridgeKind | None:
 
 def named(identity: UsbIdentity, claim: Iterable[str]) -> bool:
     """Whether the operator named this device: "usb:SERIAL", or "usb:PORT" (such as "usb:1-1.2")."""
-    return not {f"usb:{identity.serial}", f"usb:{identity.path}"}.isdisjoint(claim)
+    names = {f"usb:{name}" for name in (identity.serial, identity.path) if name is not None}
+    return not names.isdisjoint(claim)

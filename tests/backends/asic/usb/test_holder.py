@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from backends.asic.usb.holder import Holder, holders, sentence
+from tests.backends.asic.usb.sysfs_tree import Machine
+
+
+def test_every_process_with_the_file_open_is_found(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    node = Path("/dev/bus/usb/001/002")
+    machine.run(7, "cgminer", Path("/dev/null"), node)
+    machine.run(9, "bash", Path("/dev/bus/usb/001/003"))
+    machine.run(8, "ModemManager", node)
+    assert holders([node], machine.roots.proc) == [Holder(7, "cgminer"), Holder(8, "ModemManager")]
+    assert "cgminer (process 7), ModemManager (process 8)" in sentence([node], machine.roots.proc)
+
+
+def test_a_program_cannot_write_its_name_into_a_terminal(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.run(7, "\x1b[2J" + "x" * 100, node := Path("/dev/bus/usb/001/002"))
+    (found,) = holders([node], machine.roots.proc)
+    assert found.name.isprintable()
+    assert len(found.name) <= 32
+
+
+def test_a_machine_that_hides_its_processes_holds_nothing(tmp_path: Path) -> None:
+    assert holders([Path("/dev/null")], tmp_path / "absent") == []
+
+
+def test_this_process_is_found_in_the_real_proc(tmp_path: Path) -> None:
+    with (tmp_path / "node").open("w") as file:
+        assert os.getpid() in [holder.pid for holder in holders([Path(file.name)])]
