@@ -23,6 +23,7 @@ from native.hybrid import (
     SPILLS,
     START,
     STARTS,
+    UNIT_WORDS,
     VERDICTS,
     Buffers,
     Hybrid,
@@ -167,7 +168,7 @@ def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int
     beats = arrange(program, template, len(rounds))
     low = range(1 + 2 * max(template.groups), 16) if template.low else ()
     order = [number for beat in beats for number in beat if number is not None]
-    vectors = iter(allocate(program, order, [*range(16, 32), *low], lambda n: at(NOW, SPILLS + LANES * n)))
+    vectors = iter(allocate(program, order, [*range(16, 32), *low], _spill))
     # Register 13 and its like would make Intel's processors pay 100 cycles for each round instruction; what they did
     # before this text may have.
     lines = [".p2align 6"] if template.low else [".p2align 6", "vzeroupper"]
@@ -176,6 +177,13 @@ def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int
         for number in beat:
             lines += ["nop"] if number is None else next(vectors)
     return lines, constants.words
+
+
+def _spill(number: int) -> str:
+    place = SPILLS + LANES * number
+    if place + LANES > UNIT_WORDS:
+        raise ValueError(f"the template keeps more than {number} vectors waiting: no memory to spill them to")
+    return at(NOW, place)
 
 
 def _rounds(template: Template, constants: Constants) -> list[list[str]]:
