@@ -20,6 +20,7 @@ from numba.core import cgutils as _cgutils
 from numba.core import config as _config
 from numba.extending import intrinsic
 
+from native.arm import Arm
 from native.errors import CompilationError, FeatureError
 from native.features import Features
 from native.hybrid import Hybrid
@@ -51,6 +52,7 @@ LOWERINGS: dict[str, Lowering] = {
     "vector4": Vector(4),
     "vector4+": Vector(4, several=True),
     "scalar": Vector(1),
+    "arm4": Arm(4),
 }
 
 _BLOCK = "uint32[:,::1]"

@@ -157,4 +157,10 @@ class Tally:
         return count
 
 
-_KINDS = {"two_rounds": "round_pairs", "extend": "extensions", "complete": "extensions"}
+_KINDS = {
+    "two_rounds": "round_pairs",
+    "next_abcd": "round_pairs",  # half of the state four rounds on
+    "next_efgh": "round_pairs",
+    "extend": "extensions",
+    "complete": "extensions",
+}

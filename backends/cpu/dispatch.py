@@ -35,12 +35,14 @@ _ALL = (
     Candidate("vector4", (), 1.8),
     Candidate("scalar", (), 1.6),
 )
+_ARM = (Candidate("arm4", ("sha2",), 0.4),)
 
 
 def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
     """Every search there is, best first, with the reason where this machine (or `features`) cannot run it."""
     features = features or host_features()
-    return tuple(_judged(candidate, features) for candidate in _ALL)
+    there = (*_ARM, *_ALL) if features.architecture == "aarch64" else _ALL
+    return tuple(_judged(candidate, features) for candidate in there)
 
 
 def startup_order(choice: Sequence[Candidate], cache: KernelCache = NO_CACHE) -> tuple[Candidate, ...]:

@@ -41,6 +41,15 @@ def test_a_candidate_says_what_the_processor_lacks() -> None:
     assert [name for name, reason in by_name(WEAK).items() if reason is None] == ["vector4", "scalar"]
 
 
+def test_an_arm_processor_runs_its_own_sha_instructions_or_vectors() -> None:
+    arm = native.Features("aarch64", "neoverse-n1", frozenset({"neon", "sha2"}))
+    assert next(name for name, reason in by_name(arm).items() if reason is None) == "arm4"
+    old = by_name(dataclasses.replace(arm, present=frozenset({"neon"})))
+    assert old["arm4"] == "this processor has no sha2"
+    assert next(name for name, reason in old.items() if reason is None) == "vector4"
+    assert "arm4" not in by_name(WEAK)
+
+
 def test_an_unusable_candidate_is_never_compiled() -> None:
     with pytest.raises(native.UnusableKernelError, match="avx512f"):
         cpu.load(cpu.candidates(WEAK)[0])
