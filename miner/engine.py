@@ -20,6 +20,7 @@ import structlog
 from backends.base import Device, DeviceInfo, State, Verdict
 from miner.chain.target import Target
 from miner.keeper import LOOK_S, Keeper
+from miner.share_log import ShareLog
 from miner.sources.base import Source
 from miner.telemetry.snapshot import WINDOWS_S, DeviceView, Snapshot, SourceView
 from miner.work.events import (
@@ -63,6 +64,7 @@ class Engine:
         worthless: bool = False,
         patience: Patience | None = None,
         look_s: float = LOOK_S,
+        share_log: ShareLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -71,6 +73,7 @@ class Engine:
         self.worthless = worthless  # whether the coins of what is mined are
         self._patience = patience
         self._look_s = look_s
+        self._share_log = share_log
         self._clock = clock
         self._wall = wall
         self._leases = Leases()
@@ -236,6 +239,8 @@ class Engine:
         if source is not None and source not in self._sources:
             return  # a last word of a source that was taken out
         self._log(event)
+        if self._share_log and isinstance(event, Answered):
+            self._share_log.answered(event.answer)
         self._do(self._manager.handle(event, self._clock()))
 
     def _do(self, effects: Sequence[object]) -> None:
@@ -248,6 +253,8 @@ class Engine:
                     for keeper in self._keepers.values():
                         keeper.feed.retire(jobs)
                 case Submit(share):
+                    if self._share_log:
+                        self._share_log.sent(share)
                     self._sources[share.job.source].submit(share)
                 case Finish():
                     self._finish(effect)

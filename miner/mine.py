@@ -21,10 +21,12 @@ from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory, watch_all
+from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
 from miner.pools import Built, build_sources, build_strategy, weights
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
+from miner.share_log import ShareLog, ShareLogError
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.state_dir import Lock, StateDir, StateError
 from miner.summary import SummaryError
@@ -60,7 +62,15 @@ def mine(arguments: Arguments, loaded: Loaded) -> int:
         except SourceMisconfigured as error:
             log.error("configuration", text=str(error))  # noqa: TRY400  a sentence, no traceback, as below
             return ExitCode.USAGE
-        except (StateError, SelectionError, SourceError, TelemetryError, SummaryError, LedgerError) as error:
+        except (
+            StateError,
+            SelectionError,
+            SourceError,
+            TelemetryError,
+            SummaryError,
+            LedgerError,
+            ShareLogError,
+        ) as error:
             log.error("cannot_mine", text=str(error))  # noqa: TRY400
             return ExitCode.FAILED
         return _report(finish, run.engine.latest, configuration.summary)
@@ -130,12 +140,16 @@ class _Run:
         for failure in self._inventory.failures:
             log.warning("backend_unusable", text=failure)
         self._selected = self._select(self._inventory)
+        self._learnt = Learnt(state / "version-bits.json") if state else None
         self._pools: dict[Built, Source] = {}
         sources = self._sources(configuration)
         limits = Limits(configuration.blocks, configuration.shares, configuration.seconds)
         self._strategy = build_strategy(configuration, sources)
         manager = Manager([source.name for source in sources], limits, self._strategy)
-        self.engine = Engine(manager, sources, worthless=configuration.worthless)
+        self._share_log = ShareLog(configuration.share_log) if configuration.share_log else None
+        if self._share_log:
+            held.callback(self._share_log.close)
+        self.engine = Engine(manager, sources, worthless=configuration.worthless, share_log=self._share_log)
         self._keep_ledger()
 
     def mine(self) -> Finish:
@@ -243,7 +257,11 @@ class _Run:
         journal = self._state / "blocks" if self._state else None
         same_network = self._loaded.configuration.network == configuration.network
         self._pools = build_sources(
-            configuration, journal_folder=journal, rate=self._rate, before=self._pools if same_network else {}
+            configuration,
+            journal_folder=journal,
+            rate=self._rate,
+            learnt=self._learnt,
+            before=self._pools if same_network else {},
         )
         return list(self._pools.values())
 
@@ -251,6 +269,8 @@ class _Run:
         return self.engine.rate_hps()
 
     def _hang_up(self) -> None:
+        if self._share_log:
+            self._share_log.reopen()
         self._hung_up.set()
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload_while_asked())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from miner.chain.address import parse_address, payout_script
 from miner.chain.errors import AddressError
+from miner.chain.header import ROLLABLE
 from miner.chain.network import Network
 from miner.config import Configuration, Pool, PoolUrl
+from miner.learnt import Learnt
 from miner.sources.base import Source, SourceMisconfigured
 from miner.sources.tls import Tls
 from miner.work.strategy import Failover, Quota, Rotate, Strategy
@@ -34,6 +37,7 @@ def build_sources(
     *,
     journal_folder: Path | None,
     rate: Rate,
+    learnt: Learnt | None = None,
     before: Mapping[Built, Source] = MappingProxyType({}),
 ) -> dict[Built, Source]:
     """A source for each pool, in order; one that stands in `before` is taken from there.
@@ -47,7 +51,8 @@ def build_sources(
     if twice := next((key[0] for key in keys if keys.count(key) > 1), None):
         raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
     sources = {
-        key: before.get(key) or build_source(pool, configuration, journal_folder=journal_folder, rate=rate)
+        key: before.get(key)
+        or build_source(pool, configuration, journal_folder=journal_folder, rate=rate, learnt=learnt)
         for key, pool in zip(keys, pools, strict=True)
     }
     names = [source.name for source in sources.values()]
@@ -73,15 +78,22 @@ def weights(configuration: Configuration, sources: Sequence[Source]) -> dict[str
     return {source.name: 1.0 if pool.quota is None else pool.quota for source, pool in pools}
 
 
-def build_source(pool: Pool, configuration: Configuration, *, journal_folder: Path | None, rate: Rate) -> Source:
-    """`journal_folder`: where found blocks are kept until they are answered, None for nowhere.
+def build_source(
+    pool: Pool,
+    configuration: Configuration,
+    *,
+    journal_folder: Path | None,
+    rate: Rate,
+    learnt: Learnt | None = None,
+) -> Source:
+    """`journal_folder`: where found blocks are kept until they are answered; `learnt`: what pools taught before.
 
     Raises SourceMisconfigured for what cannot work. Each source's libraries are loaded when it is chosen.
     """
     if pool.url.kind.node:
         return _node(pool, configuration, journal_folder)
     if pool.url.kind.stratum:
-        return _stratum(pool, configuration)
+        return _stratum(pool, configuration, learnt)
     match pool.url.scheme:
         case "embedded":
             from miner.sources.embedded.source import ANYONE, EmbeddedSource  # noqa: PLC0415
@@ -131,8 +143,9 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
     return NodeSource(options, Journal(journal_folder) if journal_folder else None)
 
 
-def _stratum(pool: Pool, configuration: Configuration) -> Source:
+def _stratum(pool: Pool, configuration: Configuration, learnt: Learnt | None) -> Source:
     from miner.sources.stratum.options import StratumOptions  # noqa: PLC0415
+    from miner.sources.stratum.rolling import Style  # noqa: PLC0415
     from miner.sources.stratum.source import StratumSource  # noqa: PLC0415
 
     assert pool.url.host is not None
@@ -149,10 +162,21 @@ def _stratum(pool: Pool, configuration: Configuration) -> Source:
         tls=_tls(pool) if pool.url.kind.tls else None,
         proxy=pool.proxy.get_secret_value() if pool.proxy else None,
         suggest_difficulty=pool.suggest_difficulty,
+        minimum_difficulty=pool.minimum_difficulty,
+        version_mask=0 if pool.version_bits == "off" else ROLLABLE,
+        version_bits={"or": Style.DIFFERENCE, "xor": Style.DIFFERENCE, "replace": Style.REPLACE}.get(pool.version_bits),
+        follow_redirects=pool.follow_redirects,
+        share_rate=pool.share_rate,
+        share_burst=pool.share_burst,
         payout_script=script,
         require_payout=pool.require_payout,
     )
-    return StratumSource(options)
+    if learnt is None:
+        return StratumSource(options)
+    name = options.name
+    return StratumSource(
+        replace(options, learnt_bits=learnt.style(name)), learn=lambda style: learnt.learn(name, style)
+    )
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:

@@ -22,7 +22,7 @@ from miner.printable import printable
 from . import files
 from .credentials import Credentials, PoolTable
 from .hearing import CONFIG_VARIABLE, Findings, Hearing, KeyPath, Said
-from .model import PATHS, PREFIX, Configuration, Pool, options
+from .model import PATHS, PREFIX, STRATUM_ONLY, Configuration, Pool, options
 from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
@@ -216,6 +216,9 @@ class _Judge:
             ):
                 if getattr(pool, key) and not has:
                     problems.append(f"{table.origins[key]}: {pool.url} is no {what} and has no {key}")
+            for key in STRATUM_ONLY:
+                if key in table.origins and not pool.url.kind.stratum:
+                    problems.append(f"{table.origins[key]}: {pool.url} is no Stratum pool and has no {key}")
             if pool.require_payout and pool.address is None:
                 problems.append(f"{table.origins['require_payout']}: no address to require; {_told_by('address')}")
             if pool.cookie_file and pool.user:

@@ -20,7 +20,9 @@ from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
 
 PREFIX = "MINER_"
-PATHS = ("password_file", "cookie_file", "ca_file", "summary", "state_dir")
+PATHS = ("password_file", "cookie_file", "ca_file", "summary", "share_log", "state_dir")
+# Of a pool's keys those that are said of it alone, and have a default.
+STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
 _T = TypeVar("_T")
 
 
@@ -107,6 +109,17 @@ class Pool(_Section):
     require_payout: bool = Field(
         False, strict=True, description="refuse jobs of a Stratum pool that do not pay the address"
     )
+    version_bits: Literal["auto", "or", "xor", "replace", "off"] = Field(
+        "auto", description="what a Stratum pool does with submitted version bits, or off: roll none"
+    )
+    minimum_difficulty: Difficulty | None = Field(None, description="ask a Stratum pool for no less than this")
+    follow_redirects: bool = Field(
+        True, strict=True, description="go where a Stratum pool sends us, on its own host or below"
+    )
+    share_rate: float = Field(
+        100.0, strict=True, gt=0, allow_inf_nan=False, description="shares a second that a Stratum pool is sent at most"
+    )
+    share_burst: Count = Field(1000, description="how many it may be sent at once")
     quota: float | None = Field(
         None, strict=True, ge=0, allow_inf_nan=False, description="its part of the work, beside the other pools' parts"
     )
@@ -192,6 +205,9 @@ class Configuration(_Section):
     )
     summary: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
         None, description="write what was done to this file at the end, as JSON"
+    )
+    share_log: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
+        None, description="append a line of JSON to this file for each share; SIGHUP opens it anew"
     )
     metrics: Annotated[Annotated[InstanceOf[Endpoint], _from_text(Endpoint.parse)] | None, Told(_SEEN, "HOST:PORT")] = (
         Field(None, description="let Prometheus scrape http://HOST:PORT/metrics")

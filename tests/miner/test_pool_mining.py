@@ -6,6 +6,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.virtual.pool import VirtualPool
 from tests.virtual.pool_faults import Reset
 from tests.virtual.pool_judge import Reason
 from tests.virtual.pool_model import Pool
-from tests.virtual.pool_terms import Rolling, Terms
+from tests.virtual.pool_terms import Reask, Rolling, Terms
 from tests.virtual.pool_tls import Authority
 
 EASY = Terms(difficulty=2**-13, every_s=0.5)  # half a million hashes a share
@@ -66,6 +67,25 @@ def test_version_bits_are_rolled_as_each_kind_of_pool_reads_them(operator: Home,
         mined(operator.start(*on(pool), "--user", USER, "--shares", "30"))
         assert pool.account(USER).accepted >= 30
         assert sum(pool.account(USER).rejected.values()) <= 8
+
+
+def test_how_a_pool_reads_version_bits_is_learnt_once_and_every_share_is_logged(operator: Home, tmp_path: Path) -> None:
+    terms = replace(STEADY, rolling=Rolling.REPLACE, reask=Reask.SAME, version=0x30000000)
+    log = tmp_path / "shares.jsonl"
+    with VirtualPool(terms) as pool:
+        ours = [*on(pool), "--user", USER, "--share-log", str(log)]
+        mined(operator.start(*ours, "--shares", "10"))
+        taught = pool.account(USER)
+        assert 0 < taught.rejected.total() <= 8
+        mined(operator.start(*ours, "--shares", "10"))
+        account = pool.account(USER)
+    assert account.rejected == taught.rejected
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    verdicts = Counter(line["verdict"] for line in lines)
+    assert verdicts["accepted"] == account.accepted
+    assert verdicts["low-difficulty"] == account.rejected.total() == len(lines) - verdicts["accepted"]
+    assert all(line["found_to_sent_s"] >= 0 and line["sent_to_answered_s"] > 0 for line in lines)
+    assert USER not in log.read_text()
 
 
 def test_tls_is_verified_unless_the_operator_says_otherwise(operator: Home, tmp_path: Path) -> None:

@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 
+from miner.chain.header import ROLLABLE
 from miner.config import ConfigError, Configuration, load
+from miner.learnt import Learnt
 from miner.pools import build_source, build_sources, build_strategy, weights
 from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
 from miner.sources.node.source import NodeOptions, NodeSource
+from miner.sources.stratum.delivery import Learnt as Told
+from miner.sources.stratum.rolling import Style
+from miner.sources.stratum.source import StratumSource
 from miner.sources.synthetic import SyntheticSource
 from miner.work.strategy import Failover, Quota, Rotate
 from tests.virtual.pool_tls import Authority
@@ -176,3 +181,47 @@ def test_a_certificate_renewed_under_its_name_is_a_reason_to_connect_anew(tmp_pa
     file.write_bytes(file.read_bytes() + b"\n")
     renewed = build_sources(configured, journal_folder=None, rate=lambda: None, before=first)
     assert list(renewed.values()) != list(first.values())
+
+
+KNOBS = """\
+version_bits = "{}"
+minimum_difficulty = 512
+follow_redirects = false
+share_rate = 5.0
+share_burst = 50
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "style", "rolls"),
+    [
+        ("auto", None, ROLLABLE),
+        ("or", Style.DIFFERENCE, ROLLABLE),
+        ("xor", Style.DIFFERENCE, ROLLABLE),
+        ("replace", Style.REPLACE, ROLLABLE),
+        ("off", None, 0),
+    ],
+)
+def test_what_is_said_of_a_stratum_pool_reaches_it(tmp_path: Path, said: str, style: Style | None, rolls: int) -> None:
+    built = source(configuration(tmp_path, '[[pool]]\nurl = "stratum+tcp://a@h:1"\n' + KNOBS.format(said)))
+    assert isinstance(built, StratumSource)
+    options = built._options
+    assert (options.version_bits, options.version_mask) == (style, rolls)
+    assert (options.minimum_difficulty, options.follow_redirects) == (512, False)
+    assert (options.share_rate, options.share_burst) == (5.0, 50)
+
+
+def test_what_a_pool_taught_is_kept_under_its_url(tmp_path: Path) -> None:
+    configured = configuration(tmp_path, pool=["stratum+tcp://a@h:1"])
+    learnt = Learnt(tmp_path / "bits")
+    for known in (None, Style.REPLACE):
+        (built,) = build_sources(configured, journal_folder=None, rate=lambda: None, learnt=learnt).values()
+        assert isinstance(built, StratumSource)
+        assert built._options.learnt_bits is known
+        built._do([Told(Style.REPLACE)])
+
+
+@pytest.mark.parametrize("line", KNOBS.format("xor").splitlines())
+def test_a_node_has_nothing_of_a_stratum_pools(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match="is no Stratum pool and has no"):
+        configuration(tmp_path, f'[[pool]]\nurl = "rpc+http://u:p@h"\naddress = "{REGTEST}"\n{line}\n')

@@ -51,7 +51,14 @@ class Say:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-Effect = SourceEvent | Leave | Say
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """Effect: this pool reads version bits so; remember it."""
+
+    style: Style
+
+
+Effect = SourceEvent | Leave | Say | Learnt
 
 
 @dataclass(slots=True)
@@ -73,7 +80,7 @@ class Delivery:
     def __init__(self, options: StratumOptions) -> None:
         self._user = options.user
         self._name = options.name
-        self.bits = VersionBits(options.version_bits)
+        self.bits = VersionBits(options.version_bits, options.learnt_bits or Style.DIFFERENCE)
         self.allowance = Allowance(options.share_rate, options.share_burst)
         self._ledger = Ledger()
         self._held: deque[tuple[Share, float]] = deque()  # with when it came
@@ -220,7 +227,7 @@ class Delivery:
         hard_enough = submission.share.hash <= Target.from_difficulty(channel.difficulty).value
         low = reason is Reason.LOW_DIFFICULTY and hard_enough
         if self.bits.answered(submission.style, accepted=reason is None, low=low):
-            return [Say("warning", "version_bits_changed_over", {"style": self.bits.style})]
+            return [Say("warning", "version_bits_changed_over", {"style": self.bits.style}), Learnt(self.bits.style)]
         return []
 
     def _send_otherwise(self, channel: Channel, submission: Submission, reason: Reason | None, at: float) -> bool:

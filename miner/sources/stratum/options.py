@@ -31,6 +31,7 @@ class StratumOptions:
     minimum_difficulty: float | None = None  # asked for with mining.configure
     version_mask: int = ROLLABLE  # what we would roll; 0: nothing
     version_bits: Style | None = None  # how the pool reads submitted bits; None: found out
+    learnt_bits: Style | None = None  # how it did at the last run; may be found to be otherwise
     subscribe_extranonce: bool = True
     follow_redirects: bool = True
     share_rate: float = 100.0  # a second, of what is handed in; blocks are never held up

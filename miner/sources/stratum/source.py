@@ -14,12 +14,13 @@ import structlog
 from miner.sources.base import Post, SourceError, SourceUnreachable
 from miner.sources.stratum.backoff import Backoff
 from miner.sources.stratum.connection import Connection, Dial
-from miner.sources.stratum.delivery import Effect, Leave, Say
+from miner.sources.stratum.delivery import Effect, Learnt, Leave, Say
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
 from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.proxy import dialler
 from miner.sources.stratum.redirect import Redirect
+from miner.sources.stratum.rolling import Style
 from miner.work.events import SourceDown, SourceEvent, SourceUp
 from miner.work.share import Share
 
@@ -32,7 +33,8 @@ class StratumSource:
     """Implements `miner.sources.base.Source` for one pool.
 
     Raises SourceMisconfigured for a certificate file that is none, and for a proxy without the library it needs.
-    `run` never gives up: pools come back, and users that were refused today are known tomorrow.
+    `run` never gives up: pools come back, and users that were refused today are known tomorrow. `learn` is told how
+    this pool reads version bits, when that turns out to be otherwise than thought.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class StratumSource:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0),  # noqa: S311  spreads retries, hides nothing
         tick: float = TICK_S,
+        learn: Callable[[Style], None] = lambda _: None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._wall = wall
         self._tick_s = tick
+        self._learn = learn
         self._tls: ssl.SSLContext | None = options.tls.context() if options.tls else None
         self._dial: Dial | None = dialler(options.proxy) if options.proxy else None
         self._pool = Pool(options)
@@ -150,6 +154,8 @@ class StratumSource:
                     self._go(effect)
                 case Say(level, event, fields):
                     getattr(log, level)(event, source=self.name, **fields)
+                case Learnt(style):
+                    self._learn(style)
                 case SourceDown():
                     self._down(effect)
                 case _:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE
-from miner.sources.stratum.delivery import Leave
+from miner.sources.stratum.delivery import Learnt, Leave
 from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.rolling import Style
@@ -207,10 +207,28 @@ def test_a_pool_that_ignores_it_is_changed_over_after_at_most_eight(answer: Any)
     assert table.said.count("version_bits_changed_over") == 1
     assert rejects <= 8
     assert table.pool.version_bits.style is Style.REPLACE
+    assert [effect for effect in table.effects if isinstance(effect, Learnt)] == [Learnt(Style.REPLACE)]
     assert len(table.answers) >= 55
     assert [answer.accepted for answer in table.answers].count(False) == rejects
     table.hang_up()
     assert table.pool.version_bits.style is Style.REPLACE  # it stays the same pool
+
+
+def test_what_was_learnt_before_is_where_it_begins() -> None:
+    table = joined(learnt_bits=Style.REPLACE)
+    table.say(notice("mining.set_difficulty", 2.0**-28), notify(version=0x30000000))
+    table.answer(table.hear()[0], None)
+    (request,) = table.submit(share_of(table.jobs[0], version=0x30002000))
+    assert request["params"][5] == "10002000"
+
+
+def test_an_answer_says_what_the_pool_counts_the_share_for_and_when_it_left() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 2.0**-28), notify())
+    share = share_of(table.jobs[0], found_at=table.now - 0.5)
+    (request,) = table.submit(share)
+    table.answer(request, True)
+    assert (table.answers[0].difficulty, table.answers[0].sent_at) == (2.0**-28, table.now)
 
 
 def test_a_share_that_is_too_easy_by_now_teaches_nothing() -> None:
