@@ -39,5 +39,10 @@ BENCHMARKS = (
         "What does the whole program make of it: efficiency, start, memory, new tips, leases?",
         "benchmarks.pipeline",
     ),
+    Benchmark(
+        "stratum",
+        "How soon is a pool's notify hashed on, what do large jobs and many shares cost, does memory stay flat?",
+        "benchmarks.stratum",
+    ),
     Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
 )

@@ -223,7 +223,8 @@ class TipSource:
         self._loop.call_soon_threadsafe(self._settled.set)
 
 
-def _device(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
+def timed_cpu(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
+    """The CPU device on the best kernel that the state folder has, its feed and search timed."""
     (info,) = CpuBackend(CpuOptions(threads=threads), Host(state)).probe()
     cache = cpu.open_cache(state, native.host_features())
     forge = Forge(
@@ -238,7 +239,7 @@ def _device(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch)
 async def _run(state: Path, threads: int, priority: Priority, switches: int) -> dict[str, list[float]]:
     source = TipSource(threads, switches, lambda: engine.stop())  # noqa: PLW0108 # there is no engine yet
     engine = Engine(Manager([source.name], Limits()), [source], worthless=True)
-    device = _device(state, threads, priority, source.stopwatch)
+    device = timed_cpu(state, threads, priority, source.stopwatch)
     engine.add_device(device.info, lambda: device)
     finish = await engine.run()
     if not finish.ok:
