@@ -19,6 +19,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 import native
@@ -66,15 +67,16 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     for candidate in candidates:
         if candidate.unusable:
             console.print(f"{candidate.name}: not here, {candidate.unusable}")
-    chosen = [x for x in candidates if x.unusable is None and x.name in (options.kernels or [x.name])]
-    if not chosen:
-        console.print(f"no such kernel here; there are {', '.join(x.name for x in candidates)}")
+    usable = {x.name: x for x in candidates if x.unusable is None}
+    if missing := set(options.kernels or ()) - set(usable):
+        console.print(f"not a kernel that runs here: {', '.join(sorted(missing))}; there are {', '.join(usable)}")
         return {"kernels": [], "wrong": True}
+    chosen = [usable[name] for name in options.kernels or usable]
     report.warn(console, machine.load_before())
     try:
         result = _measure(chosen, options, console)
     except peer.PeerError as error:
-        console.print(f"[red]nothing to compare with:[/] {error}", highlight=False)
+        console.print(f"[red]nothing to compare with:[/] {escape(str(error))}", highlight=False)
         return {"kernels": [], "wrong": True}
     _show(console, result)
     return result
@@ -101,7 +103,7 @@ def _measure(chosen: list[cpu.Candidate], options: argparse.Namespace, console: 
             for trial in trials:
                 trial.go(options.seconds / turns)
             progress.advance(task)
-        disturbances = machine.disturbances(begun) if not options.against else []
+        disturbances = machine.disturbances(begun)
         rivals = list(weaker.processors(native.host_features())) if options.weaker else []
         task = progress.add_task("weaker", total=len(rivals))
         weak = []
@@ -151,6 +153,7 @@ def describe(trial: Trial, clock_hz: float) -> dict[str, Any]:
         "cycles_per_hash": cycles,
         "floor_cycles_per_hash": least,
         "share_of_floor": least and least / cycles,
+        "operations": floor.operations(kernel.layout, trial.midstates, ternary=ternary),
         "operations_per_hash": floor.per_hash(kernel.layout, trial.midstates),
         "operations_shared": asdict(kernel.layout.shared),
         "operations_own": asdict(kernel.layout.own),
@@ -223,7 +226,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
         rate = against["hashes_per_second"]
         best = max(results, key=lambda x: float(x.get("times_peer", 0)))
         console.print(
-            f"{against['command']}: {report.millions(rate['median'])} MH/s"
+            f"{escape(against['command'])}: {report.millions(rate['median'])} MH/s"
             f" ({report.millions(rate['min'])} to {report.millions(rate['max'])});"
             f" {best['name']} with {best['threads']} thread(s), {best['midstates']} midstate(s) does"
             f" {best['times_peer']:.2f} times as much",
@@ -258,7 +261,7 @@ def _proof(result: dict[str, Any]) -> list[str]:
     operations, hits = result["operations_per_hash"], result["hits"]
     return [
         *_setting(result),
-        f"{sum(operations.values()):.0f}",
+        f"{result['operations']:.0f}",
         f"{operations['round_pairs']:.0f}",
         str(hits["found"]),
         f"{hits['expected']:.0f}",

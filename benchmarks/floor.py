@@ -63,17 +63,21 @@ def per_hash(layout: Layout, midstates: int) -> dict[str, float]:
     return {kind: getattr(layout.own, kind) + getattr(layout.shared, kind) / midstates for kind in kinds}
 
 
-def cycles(core: Core, layout: Layout, midstates: int, lanes: int, *, ternary: bool) -> float | None:
-    """The floor for one hash; None where it is not known.
+def operations(layout: Layout, midstates: int, *, ternary: bool) -> float:
+    """All operations for one hash.
 
-    lanes: words in a vector. ternary: whether the target rotates, and takes any function of three words, in one
-    operation.
+    ternary: whether the target rotates, and takes any function of three words, in one.
     """
+    own, shared = layout.own, layout.shared
+    if ternary:
+        return own.total + shared.total / midstates
+    return own.two_operand_total + shared.two_operand_total / midstates
+
+
+def cycles(core: Core, layout: Layout, midstates: int, lanes: int, *, ternary: bool) -> float | None:
+    """The floor for one hash; None where it is not known. lanes: words in a vector. ternary: as above."""
     if pairs := layout.own.round_pairs + layout.shared.round_pairs / midstates:
         return pairs / core.round_pairs
     if not (pipes := core.vectors.get(32 * lanes)):
         return None
-    own, shared = layout.own, layout.shared
-    if ternary:
-        return (own.total + shared.total / midstates) / lanes / pipes
-    return (own.two_operand_total + shared.two_operand_total / midstates) / lanes / pipes
+    return operations(layout, midstates, ternary=ternary) / lanes / pipes

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,10 @@ def test_a_kernel_that_is_not_here_is_an_error() -> None:
     answer = bench("cpu", "--kernels", "flux")
     assert answer.returncode == 1
     assert "scalar" in answer.stdout
+
+
+def test_a_peer_that_says_no_rate_is_an_error_before_anything_is_measured() -> None:
+    answer = bench("cpu", "--against", shlex.join([sys.executable, "-c", "print('[12:00] hello')"]))
+    assert answer.returncode == 1
+    told = " ".join(answer.stdout.split())
+    assert "no hash rate in the command's output, whose end is: [12:00] hello" in told
