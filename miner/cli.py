@@ -99,6 +99,7 @@ def _check(loaded: Loaded) -> int:
 
     configuration = loaded.configuration
     sound = True
+    first = None
     print(f"configuration: {loaded.file or 'no file'}, sound")
     for warning in loaded.warnings:
         print(f"  note: {warning}")
@@ -107,6 +108,7 @@ def _check(loaded: Loaded) -> int:
         _complain(failure)
     try:
         selection = select(inventory.infos, configuration.device, consented=configuration.consented)
+        first = next((info.id for info in selection.chosen), None)
         for info in selection.chosen:
             print(printable(f"device {info.id}: would mine ({info.model})"))
         for info, reason in selection.passed_over:
@@ -115,7 +117,7 @@ def _check(loaded: Loaded) -> int:
         _complain(str(error))
         sound = False
     try:
-        sources = build_sources(configuration, journal_folder=None, rate=lambda: None)
+        sources = build_sources(configuration, journal_folder=None, rate=lambda: None, first_device=first)
     except SourceError as error:
         _complain(str(error))
         return ExitCode.USAGE

@@ -261,6 +261,7 @@ class _Run:
             journal_folder=journal,
             rate=self._rate,
             learnt=self._learnt,
+            first_device=self._selected[0].id if self._selected else None,
             before=self._pools if same_network else {},
         )
         return list(self._pools.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from miner.chain.address import parse_address, payout_script
 from miner.chain.errors import AddressError
 from miner.chain.header import ROLLABLE
 from miner.chain.network import Network
-from miner.config import Configuration, Pool, PoolUrl
+from miner.config import HOST, Configuration, Pool, PoolUrl
 from miner.learnt import Learnt
 from miner.sources.base import Source, SourceMisconfigured
 from miner.sources.tls import Tls
@@ -38,11 +39,13 @@ def build_sources(
     journal_folder: Path | None,
     rate: Rate,
     learnt: Learnt | None = None,
+    first_device: str | None = None,
     before: Mapping[Built, Source] = MappingProxyType({}),
 ) -> dict[Built, Source]:
     """A source for each pool, in order; one that stands in `before` is taken from there.
 
-    A quota is no reason to build another, a certificate that was renewed under its old name is.
+    A quota is no reason to build another, a certificate that was renewed under its old name is. `first_device`: who a
+    connection begins with where each device is a worker.
 
     Raises SourceMisconfigured for what cannot work, two pools that would go by one name included.
     """
@@ -52,7 +55,14 @@ def build_sources(
         raise SourceMisconfigured(f"{twice.url} is configured twice: once is enough")
     sources = {
         key: before.get(key)
-        or build_source(pool, configuration, journal_folder=journal_folder, rate=rate, learnt=learnt)
+        or build_source(
+            pool,
+            configuration,
+            journal_folder=journal_folder,
+            rate=rate,
+            learnt=learnt,
+            first_device=first_device,
+        )
         for key, pool in zip(keys, pools, strict=True)
     }
     names = [source.name for source in sources.values()]
@@ -85,6 +95,7 @@ def build_source(
     journal_folder: Path | None,
     rate: Rate,
     learnt: Learnt | None = None,
+    first_device: str | None = None,
 ) -> Source:
     """`journal_folder`: where found blocks are kept until they are answered; `learnt`: what pools taught before.
 
@@ -93,7 +104,7 @@ def build_source(
     if pool.url.kind.node:
         return _node(pool, configuration, journal_folder)
     if pool.url.kind.stratum:
-        return _stratum(pool, configuration, learnt)
+        return _stratum(pool, configuration, learnt, first_device)
     match pool.url.scheme:
         case "embedded":
             from miner.sources.embedded.source import ANYONE, EmbeddedSource  # noqa: PLC0415
@@ -143,22 +154,24 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
     return NodeSource(options, Journal(journal_folder) if journal_folder else None)
 
 
-def _stratum(pool: Pool, configuration: Configuration, learnt: Learnt | None) -> Source:
-    from miner.sources.stratum.options import StratumOptions  # noqa: PLC0415
+def _stratum(pool: Pool, configuration: Configuration, learnt: Learnt | None, first_device: str | None) -> Source:
+    from miner.sources.stratum.options import StratumOptions, worker_name  # noqa: PLC0415
     from miner.sources.stratum.rolling import Style  # noqa: PLC0415
     from miner.sources.stratum.source import StratumSource  # noqa: PLC0415
 
     assert pool.url.host is not None
     assert pool.url.port is not None
     assert pool.user is not None  # the configuration saw to that
+    host = worker_name(socket.gethostname().partition(".")[0])
     script = None
     if pool.address is not None:
         script = payout_script(pool.address, configuration.network or _networks(pool.address)[0])
     options = StratumOptions(
         host=pool.url.host,
         port=pool.url.port,
-        user=pool.user,
-        password=pool.password.get_secret_value() if pool.password else "x",
+        user=pool.user.replace(HOST, host),
+        password=pool.password.get_secret_value().replace(HOST, host) if pool.password else "x",
+        first_device=first_device or "miner",
         tls=_tls(pool) if pool.url.kind.tls else None,
         proxy=pool.proxy.get_secret_value() if pool.proxy else None,
         suggest_difficulty=pool.suggest_difficulty,

@@ -2,11 +2,12 @@
 
 from .endpoint import Endpoint
 from .load import Loaded, load, reload
-from .model import Configuration, Option, Pool, options
+from .model import HOST, Configuration, Option, Pool, options
 from .pool_url import SCHEMES, PoolUrl, PoolUrlError, Scheme
 from .problems import ConfigError
 
 __all__ = [
+    "HOST",
     "SCHEMES",
     "ConfigError",
     "Configuration",

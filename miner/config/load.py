@@ -22,7 +22,7 @@ from miner.printable import printable
 from . import files
 from .credentials import Credentials, PoolTable
 from .hearing import CONFIG_VARIABLE, Findings, Hearing, KeyPath, Said
-from .model import PATHS, PREFIX, STRATUM_ONLY, Configuration, Pool, options
+from .model import DEVICE, HOST, PATHS, PREFIX, STRATUM_ONLY, Configuration, Pool, options
 from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
@@ -219,6 +219,7 @@ class _Judge:
             for key in STRATUM_ONLY:
                 if key in table.origins and not pool.url.kind.stratum:
                     problems.append(f"{table.origins[key]}: {pool.url} is no Stratum pool and has no {key}")
+            problems += _misplaced(table, pool)
             if pool.require_payout and pool.address is None:
                 problems.append(f"{table.origins['require_payout']}: no address to require; {_told_by('address')}")
             if pool.cookie_file and pool.user:
@@ -271,6 +272,17 @@ class _Judge:
                 return self._heard[key,].origin
             case _:
                 return Origin("", "configuration")
+
+
+def _misplaced(table: PoolTable, pool: Pool) -> list[str]:
+    """What is wrong with the templates in its user and password."""
+    user, password = pool.user or "", pool.password.get_secret_value() if pool.password else ""
+    if not pool.url.kind.stratum:
+        wrong = next((template for template in (HOST, DEVICE) if template in user), None)
+        return [f"{table.origins['user']}: {wrong} is for Stratum pools; {pool.url} is none"] if wrong else []
+    if DEVICE in password and DEVICE not in user:
+        return [f"{table.origins['password']}: {DEVICE} also belongs in the user; pools tell workers by that"]
+    return []
 
 
 def _placed(key: str, told: Said) -> object:

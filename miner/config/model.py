@@ -21,6 +21,7 @@ from .pool_url import EMBEDDED, PoolUrl
 
 PREFIX = "MINER_"
 PATHS = ("password_file", "cookie_file", "ca_file", "summary", "share_log", "state_dir")
+HOST, DEVICE = "{host}", "{device}"  # what stands for the machine's and a device's name in a user and password
 # Of a pool's keys those that are said of it alone, and have a default.
 STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
 _T = TypeVar("_T")

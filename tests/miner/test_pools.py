@@ -14,6 +14,7 @@ from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
 from miner.sources.node.source import NodeOptions, NodeSource
 from miner.sources.stratum.delivery import Learnt as Told
+from miner.sources.stratum.options import Worker
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.source import StratumSource
 from miner.sources.synthetic import SyntheticSource
@@ -225,3 +226,29 @@ def test_what_a_pool_taught_is_kept_under_its_url(tmp_path: Path) -> None:
 def test_a_node_has_nothing_of_a_stratum_pools(tmp_path: Path, line: str) -> None:
     with pytest.raises(ConfigError, match="is no Stratum pool and has no"):
         configuration(tmp_path, f'[[pool]]\nurl = "rpc+http://u:p@h"\naddress = "{REGTEST}"\n{line}\n')
+
+
+def test_the_machines_name_and_the_first_devices_stand_in_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "rig7.hall.example")
+    text = 'password = "{host}"\n[[pool]]\nurl = "stratum+tcp://h:1"\nuser = "a.{host}-{device}"\n'
+    configured = configuration(tmp_path, text)
+    (built,) = build_sources(configured, journal_folder=None, rate=lambda: None, first_device="cpu:0").values()
+    assert isinstance(built, StratumSource)
+    assert built._options.worker() == Worker("a.rig7-cpu-0", "rig7")
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "sentence"),
+    [
+        ("rpc+http://h", "a{device}", "x", "user of [[pool]] 1: {device} is for Stratum pools; rpc+http://h is none"),
+        ("rpc+http://h", "a{host}", "x", "{host} is for Stratum pools"),
+        ("stratum+tcp://h:1", "a", "{device}", "{device} also belongs in the user; pools tell workers by that"),
+    ],
+)
+def test_a_template_in_vain_is_a_sentence(tmp_path: Path, url: str, user: str, password: str, sentence: str) -> None:
+    text = f'[[pool]]\nurl = "{url}"\nuser = "{user}"\npassword = "{password}"\naddress = "{REGTEST}"\n'
+    with pytest.raises(ConfigError) as refused:
+        configuration(tmp_path, text)
+    assert sentence in str(refused.value)

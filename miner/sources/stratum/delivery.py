@@ -30,6 +30,7 @@ from miner.work.events import Answered, SourceEvent
 from miner.work.share import Answer, Reason, Share
 
 HELD_SHARES = 4096
+WORKER_S = 10.0  # how long shares wait for a device's own worker to be taken
 FIRST_DIFFICULTY = 1.0  # until the pool sets one
 
 
@@ -72,13 +73,26 @@ class Channel:
     settling: bool = False  # another mask has been asked for
     difficulty: float = FIRST_DIFFICULTY
     authorized_again: bool = False
+    workers: dict[str, bool] = field(default_factory=dict)  # device -> whether its own worker may hand in
+    asked: dict[str, float] = field(default_factory=dict)  # device -> since when that is being found out
+
+    def judge_worker(self, device: str, text: str, *, accepted: bool) -> list[Effect]:
+        """The pool has said whether it takes this device's own worker."""
+        self.workers[device] = accepted
+        self.asked.pop(device, None)
+        return [] if accepted else [Say("warning", "worker_refused", {"device": device, "text": text})]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Silence means no, until an answer comes after all."""
+        late = [device for device, since in self.asked.items() if now - since >= WORKER_S]
+        return [effect for device in late for effect in self.judge_worker(device, "no answer", accepted=False)]
 
 
 class Delivery:
     """The shares of one pool, over all of its connections."""
 
     def __init__(self, options: StratumOptions) -> None:
-        self._user = options.user
+        self._options = options
         self._name = options.name
         self.bits = VersionBits(options.version_bits, options.learnt_bits or Style.DIFFERENCE)
         self.allowance = Allowance(options.share_rate, options.share_burst)
@@ -170,8 +184,11 @@ class Delivery:
             return [self._answer(share, Reason.UNANSWERED, "its session is over")]
         if not channel.client.ready:
             return None
+        user = self._user(share, channel, now)
+        if user is None:
+            return None
         try:
-            submission = compose(share, self._user, channel.granted, self.bits.style)
+            submission = compose(share, user, channel.granted, self.bits.style)
             if submission.ambiguous and not share.block and (channel.settling or not self.bits.may_send):
                 return None
             prove(submission, channel.granted)
@@ -187,6 +204,19 @@ class Delivery:
             self.bits.sent()
         self._ledger.add(channel.client.submit(submission.params), submission, now)
         return []
+
+    def _user(self, share: Share, channel: Channel, now: float) -> str | None:
+        """Under which user to hand in; None: wait. Where a device's own worker is not taken, the connection's is."""
+        ours = self._options.worker()
+        own = self._options.worker(share.device)
+        if own.user == ours.user or channel.workers.get(share.device) is False:
+            return ours.user
+        if channel.workers.get(share.device):
+            return own.user
+        if share.device not in channel.asked:
+            channel.asked[share.device] = now
+            channel.client.authorize_worker(share.device, own.user, own.password)
+        return ours.user if share.block else None
 
     # ---- back
 
@@ -206,13 +236,16 @@ class Delivery:
             if self._send_otherwise(channel, submission, reason, sent.at):
                 return effects
         effects.append(self._answer(share, reason, answer.text, sent.at))
-        return [*effects, *self._act_on(channel, share, reason, answer.text)]
+        return [*effects, *self._act_on(channel, submission, reason, answer.text)]
 
-    def _act_on(self, channel: Channel, share: Share, reason: Reason | None, text: str) -> list[Effect]:
+    def _act_on(self, channel: Channel, submission: Submission, reason: Reason | None, text: str) -> list[Effect]:
+        share = submission.share
         match reason:
             case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
                 fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
                 return [Say("warning", "share_refused_though_proved", fields)]
+            case Reason.UNAUTHORIZED if submission.params[0] != self._options.worker().user:
+                return channel.judge_worker(share.device, text, accepted=False)
             case Reason.UNAUTHORIZED if not channel.authorized_again:
                 channel.authorized_again = True
                 channel.client.authorize_again()
@@ -236,7 +269,7 @@ class Delivery:
         if not share.block or reason is not Reason.LOW_DIFFICULTY or self.bits.fixed is not None:
             return False
         other = next(style for style in Style if style is not submission.style)
-        again = compose(share, self._user, channel.granted, other)
+        again = compose(share, str(submission.params[0]), channel.granted, other)
         if again.params == submission.params or share.id in self._tried_both:
             return False
         _remember(self._tried_both, share.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from miner.chain.header import ROLLABLE
@@ -12,18 +13,32 @@ from miner.sources.stratum.rolling import Style
 from miner.sources.tls import Tls
 
 AGENT = "angara/0.1"
+DEVICE = "{device}"
+_MAX_DEVICE = 64  # characters
 _MAX_CREDENTIAL = 255  # characters
 _MAX_AGENT = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Whom shares are handed in for."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StratumOptions:
-    """One pool. Raises SourceMisconfigured for what no pool takes; `repr` shows neither user nor password."""
+    """One pool. Raises SourceMisconfigured for what no pool takes; `repr` shows neither user nor password.
+
+    `{device}` in user and password stands for whichever device found a share: each is a worker of its own.
+    """
 
     host: str  # IPv6 without brackets
     port: int
     user: str = field(repr=False)
     password: str = field(default="x", repr=False)
+    first_device: str = "miner"  # whose worker the connection begins with
     tls: Tls | None = None  # None: plain TCP
     proxy: str | None = field(default=None, repr=False)  # socks5://user:password@host:port, http://host:port
     agent: str = AGENT
@@ -46,7 +61,10 @@ class StratumOptions:
     def __post_init__(self) -> None:
         if not self.host or has_controls(self.host) or not 0 < self.port < 1 << 16:
             raise SourceMisconfigured("a pool has a host and a port")
-        limits = (("user", self.user, _MAX_CREDENTIAL), ("password", self.password, _MAX_CREDENTIAL))
+        if DEVICE in self.password and not self.per_device:
+            raise SourceMisconfigured(f"{DEVICE} in the password but not in the user: pools tell workers by the user")
+        longest = self.worker("x" * _MAX_DEVICE)
+        limits = (("user", longest.user, _MAX_CREDENTIAL), ("password", longest.password, _MAX_CREDENTIAL))
         for what, text, limit in (*limits, ("user agent", self.agent, _MAX_AGENT)):
             if len(text) > limit:
                 raise SourceMisconfigured(f"the {what} has more than {limit} characters")
@@ -54,7 +72,7 @@ class StratumOptions:
                 raise SourceMisconfigured(f"the {what} contains a control character")
         if not self.user:
             raise SourceMisconfigured("a pool needs a user")
-        encode({"id": 1 << 31, "method": "mining.authorize", "params": [self.user, self.password]})
+        encode({"id": 1 << 31, "method": "mining.authorize", "params": [longest.user, longest.password]})
         if not 0 <= self.version_mask < 1 << 32:
             raise SourceMisconfigured("a version mask has 32 bits")
         for difficulty in (self.suggest_difficulty, self.minimum_difficulty):
@@ -66,7 +84,22 @@ class StratumOptions:
             raise SourceMisconfigured("to require a payout, an address must be given")
 
     @property
+    def per_device(self) -> bool:
+        """Whether each device is a worker of its own."""
+        return DEVICE in self.user
+
+    def worker(self, device: str | None = None) -> Worker:
+        """Who hands in what this device found; None: who the connection begins with."""
+        name = worker_name(self.first_device if device is None else device)
+        return Worker(self.user.replace(DEVICE, name), self.password.replace(DEVICE, name))
+
+    @property
     def name(self) -> str:
         """For logs and metrics: the URL without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"stratum+{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
+
+
+def worker_name(text: str) -> str:
+    """A device's or machine's name as every pool takes it in a worker's: cpu:0 becomes cpu-0."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:_MAX_DEVICE].strip("-") or "miner"

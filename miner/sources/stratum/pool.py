@@ -105,8 +105,8 @@ class Pool:
         self._session += 1
         client = StratumClient(
             Manner(
-                user=options.user,
-                password=options.password,
+                user=options.worker().user,
+                password=options.worker().password,
                 agent=options.agent,
                 resume=self._resume,
                 mask=options.version_mask,
@@ -177,6 +177,7 @@ class Pool:
         if connection is not None:
             for event in connection.client.tick(now):
                 effects += self._event(connection, event, now, wall)
+            effects += connection.channel.tick(now)
             effects += self._watch(connection, now)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
@@ -207,6 +208,8 @@ class Pool:
                 return self._on_joined(connection, result)
             case protocol.Ready():
                 return self._on_ready(connection, now, wall)
+            case protocol.WorkerAnswered(device, accepted, text):
+                return connection.channel.judge_worker(device, text, accepted=accepted)
             case protocol.Submitted(request, answer):
                 return self._delivery.answered(connection.channel, request, answer)
             case Ended(ending, text):

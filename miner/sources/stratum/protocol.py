@@ -51,6 +51,7 @@ class Asked(Enum):
     MASK = auto()  # configure again, for a smaller mask
     SUBSCRIBE = auto()
     AUTHORIZE = auto()
+    WORKER = auto()  # authorize one more
     EXTRANONCE = auto()
     SUGGEST = auto()
     SUBMIT = auto()
@@ -80,6 +81,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerAnswered:
+    """Whether this device's own worker may hand in."""
+
+    device: str
+    accepted: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """The answer to the mining.submit of this request."""
 
@@ -102,7 +112,7 @@ class Ended:
     text: str
 
 
-Event = Notice | MaskGranted | Joined | Ready | Submitted | Ignored | Ended
+Event = Notice | MaskGranted | Joined | Ready | WorkerAnswered | Submitted | Ignored | Ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +152,7 @@ class StratumClient:
         self._out = bytearray()
         self._next_id = 1
         self._asked: dict[str, Asked] = {}
+        self._workers: dict[str, str] = {}  # request -> device
         self._since = 0.0  # when the present state began
         self._heard_at = 0.0
         self._bad_lines = 0
@@ -226,6 +237,11 @@ class StratumClient:
         """The pool has forgotten who we are."""
         self._ask(Asked.AUTHORIZE, "mining.authorize", [self._manner.user, self._manner.password])
 
+    def authorize_worker(self, device: str, user: str, password: str) -> None:
+        """One more worker on this connection."""
+        request = self._ask(Asked.WORKER, "mining.authorize", [user, password])
+        self._workers[request] = device
+
     def forget(self, request: str) -> None:
         """Nobody waits for this answer any more."""
         self._asked.pop(request, None)
@@ -265,6 +281,9 @@ class StratumClient:
                 return self._on_subscribed(answer, now)
             case Asked.AUTHORIZE:
                 return self._on_authorized(answer, now)
+            case Asked.WORKER:
+                accepted = not answer.refused and answer.result in (True, None)
+                return [WorkerAnswered(self._workers.pop(answer.id), accepted, "" if accepted else _said(answer))]
             case Asked.SUBMIT:
                 return [Submitted(answer.id, answer)]
             case Asked.EXTRANONCE | Asked.SUGGEST:

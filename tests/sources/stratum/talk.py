@@ -81,8 +81,10 @@ def share_of(
         number = int.from_bytes(sha256d(header), "little")
         if number <= job.share_target:
             break
-    fields: dict[str, Any] = {"block": False, "stale": False, "found_at": job.arrived} | changes
-    return Share(next(_ids), job, "cpu", extranonce2, nonce, version=version, ntime=ntime, hash=number, **fields)
+    fields: dict[str, Any] = {"device": "cpu", "block": False, "stale": False, "found_at": job.arrived} | changes
+    return Share(
+        next(_ids), job, extranonce2=extranonce2, nonce=nonce, version=version, ntime=ntime, hash=number, **fields
+    )
 
 
 @dataclass
