@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -27,13 +29,43 @@ def holders(nodes: Iterable[Path], proc: Path = _PROC) -> list[Holder]:
 
 def sentence(nodes: Iterable[Path], proc: Path = _PROC) -> str:
     """For the operator: who holds it, or how to find out."""
-    nodes = list(nodes)
-    others = [f"{h.name} (process {h.pid})" for h in holders(nodes, proc) if h.pid != os.getpid()] if nodes else []
+    if nodes := list(nodes):
+        return sentence_of(nodes[0], holders(nodes, proc))
+    return "in use by another program or another miner"
+
+
+def sentence_of(node: Path, found: Iterable[Holder]) -> str:
+    """The same for one device file whose holders were found already."""
+    others = [f"{h.name} (process {h.pid})" for h in found if h.pid != os.getpid()]
     if others:
         return f"in use by {', '.join(others)}: stop that program first"
-    if nodes:
-        return f"in use by another program or another miner: `sudo fuser -v {nodes[0]}` names it"
-    return "in use by another program or another miner"
+    return f"in use by another program or another miner: `sudo fuser -v {node}` names it"
+
+
+class OneLook:
+    """Who holds what, looked up once however many device files are asked about, and not before the first is."""
+
+    def __init__(self, proc: Path = _PROC) -> None:
+        self._proc = proc
+
+    def obstacle(self, node: Path) -> str | None:
+        """Who else holds this device file; None: this process does."""
+        if str(node) in self._ours:
+            return None
+        return sentence_of(node, self._everyone[str(node)])
+
+    @cached_property
+    def _ours(self) -> frozenset[str]:
+        return frozenset(_open_files(self._proc, os.getpid()))
+
+    @cached_property
+    def _everyone(self) -> defaultdict[str, list[Holder]]:
+        found: defaultdict[str, list[Holder]] = defaultdict(list)
+        for pid in _pids(self._proc):
+            for file in set(_open_files(self._proc, pid)):
+                if file.startswith("/"):  # a pipe or a socket does not
+                    found[file].append(Holder(pid, _name(self._proc, pid)))
+        return found
 
 
 def _pids(proc: Path) -> Iterator[int]:

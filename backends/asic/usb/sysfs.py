@@ -61,7 +61,8 @@ def scan(roots: Roots) -> list[UsbIdentity]:
         if colon:
             interfaces[port].append(name)
     ports = sorted((name for name in names if _PORT.fullmatch(name)), key=_natural)[:DEVICES_MAX]
-    return [found for port in ports for found in _identity(roots, port, interfaces[port][:INTERFACES_MAX])]
+    look = holder.OneLook(roots.proc)
+    return [found for port in ports for found in _identity(roots, port, interfaces[port][:INTERFACES_MAX], look)]
 
 
 def identity(roots: Roots, port: str) -> UsbIdentity | None:
@@ -69,7 +70,7 @@ def identity(roots: Roots, port: str) -> UsbIdentity | None:
     if not _PORT.fullmatch(port):
         return None
     names = sorted(path.name for path in roots.devices.glob(f"{port}:*"))
-    return next(_identity(roots, port, names[:INTERFACES_MAX]), None)
+    return next(_identity(roots, port, names[:INTERFACES_MAX], holder.OneLook(roots.proc)), None)
 
 
 def place(roots: Roots, port: str) -> Place | None:
@@ -82,7 +83,7 @@ def place(roots: Roots, port: str) -> Place | None:
         return None
 
 
-def _identity(roots: Roots, port: str, interface_names: list[str]) -> Iterator[UsbIdentity]:
+def _identity(roots: Roots, port: str, interface_names: list[str], look: holder.OneLook) -> Iterator[UsbIdentity]:
     folder = roots.devices / port
     try:
         if _hex(folder, "bDeviceClass", 0xFF) == _HUB:
@@ -98,7 +99,7 @@ def _identity(roots: Roots, port: str, interface_names: list[str]) -> Iterator[U
             serial=_text(folder, "serial"),
             interfaces=tuple(sorted(interfaces, key=lambda i: i.number)),
         )
-        yield replace(known, obstacle=_obstacle(roots, known))
+        yield replace(known, obstacle=_obstacle(roots, known, look))
     except _Vanished:
         return
 
@@ -117,7 +118,7 @@ def _interfaces(roots: Roots, names: list[str]) -> Iterator[UsbInterface]:
             continue
 
 
-def _obstacle(roots: Roots, known: UsbIdentity) -> str | None:
+def _obstacle(roots: Roots, known: UsbIdentity, look: holder.OneLook) -> str | None:
     folder = roots.devices / known.path
     node = _node(roots, folder)
     if _text(folder, "authorized") == "0":
@@ -130,13 +131,9 @@ def _obstacle(roots: Roots, known: UsbIdentity) -> str | None:
         return f"{node} does not exist: in a container, pass /dev/bus/usb in"
     if not roots.accessible(node):
         return udev.remedy(known, node)
-    if any(interface.driver == _USBFS for interface in known.interfaces) and not _ours(roots, node):
-        return holder.sentence([node], roots.proc)
+    if any(interface.driver == _USBFS for interface in known.interfaces):
+        return look.obstacle(node)
     return None
-
-
-def _ours(roots: Roots, node: Path) -> bool:
-    return any(held.pid == os.getpid() for held in holder.holders([node], roots.proc))
 
 
 def _place(roots: Roots, port: str) -> Place:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from backends.asic.usb.holder import Holder, holders, sentence
+from backends.asic.usb.holder import Holder, OneLook, holders, sentence
 from tests.backends.asic.usb.sysfs_tree import Machine
 
 
@@ -15,6 +15,18 @@ def test_every_process_with_the_file_open_is_found(tmp_path: Path) -> None:
     machine.run(8, "ModemManager", node)
     assert holders([node], machine.roots.proc) == [Holder(7, "cgminer"), Holder(8, "ModemManager")]
     assert "cgminer (process 7), ModemManager (process 8)" in sentence([node], machine.roots.proc)
+
+
+def test_one_look_answers_for_any_number_of_devices(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    ours, theirs, hidden = (Path(f"/dev/bus/usb/001/{number:03d}") for number in (2, 3, 4))
+    machine.run(os.getpid(), "miner", ours)
+    machine.run(7, "cgminer", theirs)
+    look = OneLook(machine.roots.proc)
+    assert look.obstacle(ours) is None
+    assert "cgminer (process 7)" in (look.obstacle(theirs) or "")
+    machine.run(8, "late", hidden)
+    assert f"fuser -v {hidden}" in (look.obstacle(hidden) or "")
 
 
 def test_a_program_cannot_write_its_name_into_a_terminal(tmp_path: Path) -> None:
