@@ -1,0 +1,5 @@
+"""See serve.py."""
+
+from .serve import main
+
+raise SystemExit(main())
