@@ -22,8 +22,6 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import pbk
@@ -34,6 +32,7 @@ from miner.chain.network import Network
 from miner.chain.transaction import MAX_WEIGHT
 
 from .base import SourceError
+from .scratch import scratch_folder
 
 DISTRIBUTION = "py-bitcoinkernel"
 
@@ -144,7 +143,7 @@ class Judge:
             self._resources.close()
 
     def _open_engine(self, stack: ExitStack) -> Any:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="angara-chain-")))
+        folder = stack.enter_context(scratch_folder())
         pbk.set_log_level_category(pbk.LogCategory.VALIDATION, pbk.LogLevel.DEBUG)
         pbk.enable_log_category(pbk.LogCategory.VALIDATION)
         stack.enter_context(pbk.LoggingConnection(self._hear))
