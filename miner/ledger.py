@@ -8,8 +8,8 @@ A folder with a file for each UTC day, `2026-11-22.json`, replaced as a whole:
         "submitted": shares, "accepted": shares, "rejected": {reason: shares},
         "difficulty": the sum over accepted shares of what each counts for, "blocks": accepted}}}
 
-submitted - accepted - rejected were under way when they were last heard of. Counts of shares are on disk a second after
-they changed, hashes a minute; so much a kill -9 costs. The next start goes on where the files end.
+submitted - accepted - rejected were under way when they were last heard of. Counts of shares are on disk two seconds
+after they changed, hashes a minute; so much a kill -9 costs. The next start goes on where the files end.
 """
 
 from __future__ import annotations
