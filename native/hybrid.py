@@ -14,7 +14,7 @@ for each nonce, and the quads of four nonces are turned into columns, by instruc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
@@ -44,6 +44,7 @@ MESSAGE, STARTS, DIGESTS, VERDICTS, FIRST, NONCES, SPILLS = 0, 512, 544, 608, 62
 UNIT_WORDS, MESSAGE_WORDS = 1216, 512
 
 V = TypeVar("V")
+Q = TypeVar("Q")
 
 
 class Columns(Metal[V], Protocol[V]):
@@ -55,10 +56,10 @@ class Columns(Metal[V], Protocol[V]):
         """Of each half the lower or higher half, items of `width` bits from a and b in turn."""
 
 
-def pair_place(pair: int, nonce: int) -> int:
-    """Where the unpacked words of a pair lie in a message."""
+def pair_place(nonce: int) -> int:
+    """Where the two words of a nonce lie among those that unpacking makes of two vectors."""
     half, place = divmod(nonce, 4)
-    return 16 * pair + 8 * (place // 2) + 4 * half + 2 * (place % 2)
+    return 8 * (place // 2) + 4 * half + 2 * (place % 2)
 
 
 def quad_place(nonce: int) -> int:
@@ -113,7 +114,7 @@ def _written(columns: Columns[V], search: Search[V], keyed: Iterable[Word[V]]) -
         if len(pair) == 2:
             if any(x.varying is not None for x in pair):
                 x, y = (search.symbolic.settle(x) for x in pair)
-                place = MESSAGE + pair_place(len(known) // 2 - 1, 0)
+                place = MESSAGE + 8 * len(known) - 16
                 rows = [columns.unpack(x, y, 32, high=high) for high in (False, True)]
                 for n, row in enumerate(rows):
                     columns.store(row, place + 8 * n)
@@ -129,12 +130,22 @@ class Plan:
     header: tuple[Uniform | None, ...]
     digest: tuple[Uniform | None, ...]
 
-    def pair(self, known: Sequence[Uniform | None], pair: int) -> tuple[int, int] | int | None:
-        """Two constants, or the place of two words in the parameter block, or None if they are in the message."""
-        x, y = known[2 * pair : 2 * pair + 2]
-        if isinstance(x, int) and isinstance(y, int):
-            return x, y
-        return self.layout.terms.index(x) if isinstance(x, Term) and isinstance(y, Term) else None
+    def added(
+        self,
+        known: Sequence[Uniform | None],
+        constant: Callable[[int, int], Q],
+        slot: Callable[[int], Q],
+        stored: Callable[[int], Q],
+    ) -> Iterator[Q]:
+        """What each pair of rounds adds: two constants, two slots from this one on, or what was written down for it."""
+        for pair in range(PAIRS):
+            x, y = known[2 * pair : 2 * pair + 2]
+            if isinstance(x, int) and isinstance(y, int):
+                yield constant(x, y)
+            elif isinstance(x, Term) and isinstance(y, Term):
+                yield slot(self.layout.terms.index(x))
+            else:
+                yield stored(MESSAGE + 16 * pair)
 
 
 @cache
@@ -199,8 +210,12 @@ def buffers(builder: ir.IRBuilder, unit: Unit, *, several: bool) -> Buffers:
     return Buffers(now, before, read, write)
 
 
-def emit_start(builder: ir.IRBuilder, unit: Unit, first: ir.Value) -> ir.Value:
-    """The quad abef of the nonce `first` after HEADER_START rounds; a nonce's number in its batch comes to this."""
+def emit_start(builder: ir.IRBuilder, unit: Unit, *, several: bool) -> ir.Value:
+    """The quad abef of a batch's first nonce after HEADER_START rounds; a nonce's number in its batch comes to this.
+
+    The batch is the unit's, or the one before if the unit's own message is only now being written.
+    """
+    first = unit.first if several else builder.sub(unit.first, I32(LANES))
     word, quad = Lanes(builder, 1).swap_bytes(first), ir.Constant(QUAD, [0] * 4)
     for n in (ABEF.index(0), ABEF.index(4)):
         quad = builder.insert_element(quad, word, I32(n))
@@ -240,7 +255,7 @@ class Hybrid:
 
     def emit_own(self, builder: ir.IRBuilder, unit: Unit) -> ir.Value:
         there = buffers(builder, unit, several=self.several)
-        start = emit_start(builder, unit, first_of_rounds(builder, unit, several=self.several))
+        start = emit_start(builder, unit, several=self.several)
         self.emit_streams(builder, unit, there, start)
         return found(builder, unit, there)
 
@@ -251,7 +266,7 @@ class Hybrid:
             vectors += cut(builder, partial(self._header_message, builder, unit, there))
         rounds = []
         for chain in (
-            partial(self._digest_rounds, builder, there),
+            partial(self._digest_rounds, builder, unit, there),
             partial(self._header_rounds, builder, unit, there, start),
         ):
             rounds += weave([cut(builder, partial(chain, nonce)) for nonce in range(LANES)], _cost)
@@ -270,45 +285,38 @@ class Hybrid:
     def _header_rounds(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, start: ir.Value, nonce: int) -> None:
         sha = Sha(builder)
         abef = sha.add(start, sha.quad(lane_quad(nonce)))
-        keyed = _keyed(sha, plan().header, there.read, nonce, unit.params)
+        keyed = _added(builder, plan().header, there.read, unit.params, nonce)
         halves = run_pairs(sha, abef, unit.params.load(QUAD, START + 4), keyed)
         for n, half in enumerate(halves):
             there.now.store(half, DIGESTS + 32 * n + quad_place(nonce), 16)
 
-    def _digest_rounds(self, builder: ir.IRBuilder, there: Buffers, nonce: int) -> None:
+    def _digest_rounds(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, nonce: int) -> None:
         sha = Sha(builder)
-        keyed = _keyed(sha, plan().digest, there.before, nonce)
+        keyed = _added(builder, plan().digest, there.before, unit.params, nonce)
         abef, cdgh = there.before.load(QUAD, STARTS + quad_place(nonce), 16), sha.quad(digest_start()[4:])
         last = builder.bitcast(run_pairs(sha, abef, cdgh, keyed)[0], ir.VectorType(I64, 2))
-        there.now.store(builder.extract_element(last, I32(0)), VERDICTS + pair_place(0, nonce), 8)
-
-
-def first_of_rounds(builder: ir.IRBuilder, unit: Unit, *, several: bool) -> ir.Value:
-    """The first nonce of the batch whose header rounds this unit does."""
-    return unit.first if several else builder.sub(unit.first, I32(LANES))
+        there.now.store(builder.extract_element(last, I32(0)), VERDICTS + pair_place(nonce), 8)
 
 
 def found(builder: ir.IRBuilder, unit: Unit, there: Buffers) -> ir.Value:
     """The hits among the verdicts: of each pair the word e, which abef has in its second place."""
     lanes = Lanes(builder, LANES)
     low, high = (there.now.load(lanes.type, VERDICTS + n, 32) for n in (0, 8))
-    places = [pair_place(0, nonce) + ABEF.index(4) for nonce in range(LANES)]
+    places = [pair_place(nonce) + ABEF.index(4) for nonce in range(LANES)]
     last_e = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, LANES), places))
     return emit_verdict(lanes, last_e, unit.params.load(I32, plan().layout.target_slot))
 
 
-def _keyed(
-    sha: Sha, known: Sequence[Uniform | None], read: Memory, nonce: int, params: Memory | None = None
+def _added(
+    builder: ir.IRBuilder, known: Sequence[Uniform | None], read: Memory, params: Memory, nonce: int
 ) -> Iterator[ir.Value]:
-    for pair in range(PAIRS):
-        match plan().pair(known, pair):
-            case (x, y):
-                yield sha.quad([x, y, 0, 0])
-            case None:
-                yield sha.low_half(read.load(I64, MESSAGE + pair_place(pair, nonce), 8))
-            case place:
-                assert params
-                yield sha.low_half(params.load(I64, place))
+    sha = Sha(builder)
+    return plan().added(
+        known,
+        constant=lambda x, y: sha.quad([x, y, 0, 0]),
+        slot=lambda index: sha.low_half(params.load(I64, index)),
+        stored=lambda place: sha.low_half(read.load(I64, place + pair_place(nonce), 8)),
+    )
 
 
 def _cost(instruction: ir.Instruction) -> int:

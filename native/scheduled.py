@@ -17,9 +17,7 @@ from native.hybrid import (
     DIGESTS,
     FIRST,
     LANES,
-    MESSAGE,
     NONCES,
-    PAIRS,
     SPILLS,
     START,
     STARTS,
@@ -201,26 +199,24 @@ def _chain(place: int, constants: Constants, second: bool, nonce: int) -> list[l
     if second:
         cdgh = at(CONSTANTS, constants.place(*digest_start()[4:]))
         chain = Chain(place, [at(BEFORE, STARTS + quad_place(nonce))], cdgh)
-        abef, _ = run_pairs(chain, chain.abef, chain.cdgh, _keyed(constants, plan().digest, BEFORE, nonce))
-        ends = [f"vmovq {abef}, {at(NOW, VERDICTS + pair_place(0, nonce))}"]
+        abef, _ = run_pairs(chain, chain.abef, chain.cdgh, _added(constants, plan().digest, BEFORE, nonce))
+        ends = [f"vmovq {abef}, {at(NOW, VERDICTS + pair_place(nonce))}"]
     else:
         numbered = at(CONSTANTS, constants.place(*lane_quad(nonce)))
         chain = Chain(place, [at(NOW, FIRST), numbered], at(PARAMS, START + 4))
-        halves = run_pairs(chain, chain.abef, chain.cdgh, _keyed(constants, plan().header, READ, nonce))
+        halves = run_pairs(chain, chain.abef, chain.cdgh, _added(constants, plan().header, READ, nonce))
         ends = [f"vmovdqa {half}, {at(NOW, DIGESTS + 32 * n + quad_place(nonce))}" for n, half in enumerate(halves)]
     chain.steps[-1] += ends
     return chain.steps
 
 
-def _keyed(constants: Constants, known: Sequence[Uniform | None], read: str, nonce: int) -> Iterator[str]:
-    for pair in range(PAIRS):
-        match plan().pair(known, pair):
-            case (x, y):
-                yield at(CONSTANTS, constants.place(x, y))
-            case None:
-                yield at(read, MESSAGE + pair_place(pair, nonce))
-            case place:
-                yield at(PARAMS, place)
+def _added(constants: Constants, known: Sequence[Uniform | None], read: str, nonce: int) -> Iterator[str]:
+    return plan().added(
+        known,
+        constant=lambda x, y: at(CONSTANTS, constants.place(x, y)),
+        slot=lambda index: at(PARAMS, index),
+        stored=lambda place: at(read, place + pair_place(nonce)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +237,8 @@ class Scheduled(Hybrid):
         )
         table.linkage, table.global_constant, table.align = "private", True, 64
         table.initializer = ir.Constant(table.type.pointee, words)
-        memories = [Memory(builder, table), there.now, there.before, there.read, there.write, unit.params, unit.earlier]
+        earlier = unit.earlier if self.several else unit.params
+        memories = [Memory(builder, table), there.now, there.before, there.read, there.write, unit.params, earlier]
         inputs = [builder.bitcast(x.address, ir.IntType(8).as_pointer()) for x in memories]
         constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in _CLOBBERED)]
         kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])

@@ -75,17 +75,10 @@ class Rounds:
 
 
 def keyed(plan: Plan, known: Sequence[Uniform | None], slots: Words, memory: dict[int, int], nonce: int) -> list[Words]:
-    words = []
-    for pair in range(hybrid.PAIRS):
-        match plan.pair(known, pair):
-            case (x, y):
-                words.append([x, y])
-            case None:
-                place = hybrid.MESSAGE + hybrid.pair_place(pair, nonce)
-                words.append([memory[place], memory[place + 1]])
-            case slot:
-                words.append(slots[slot : slot + 2])
-    return words
+    def stored(place: int) -> Words:
+        return [memory[place + hybrid.pair_place(nonce) + n] for n in range(2)]
+
+    return list(plan.added(known, lambda x, y: [x, y], lambda slot: slots[slot : slot + 2], stored))
 
 
 def last_words(header: bytes) -> list[bytes]:
@@ -187,6 +180,6 @@ def test_what_a_pair_of_rounds_adds_lies_where_unpacking_puts_it() -> None:
     a, b = [f"a{n}" for n in range(8)], [f"b{n}" for n in range(8)]
     rows = unpack(a, b, 32, high=False) + unpack(a, b, 32, high=True)  # type: ignore[arg-type, operator]
     for nonce in range(8):
-        place = hybrid.pair_place(0, nonce)
+        place = hybrid.pair_place(nonce)
         assert rows[place : place + 2] == [f"a{nonce}", f"b{nonce}"]
     assert pairs.ABEF.index(4) == 1

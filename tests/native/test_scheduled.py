@@ -51,7 +51,7 @@ def last_words(lines: list[str], constants: list[int], *, several: bool) -> list
         processor.write("rsi", hybrid.FIRST, start)
         processor.run(lines)
     verdicts = processor.read("rsi", hybrid.VERDICTS, 16)
-    found = [verdicts[hybrid.pair_place(0, nonce) + 1] for nonce in range(8)]
+    found = [verdicts[hybrid.pair_place(nonce) + 1] for nonce in range(8)]
     return [INTEGERS.add(x, sha256.IV[7]).to_bytes(4, "big") for x in found]
 
 
