@@ -194,34 +194,27 @@ def _time_starts(chosen: list[cpu.Candidate], progress: Progress) -> dict[str, d
 
 def _show(console: Console, result: dict[str, Any]) -> None:
     results = result["kernels"]
-    rated = ["kernel", "on", "threads", "midst.", "median", "min", "max", "p95", "cycles", "floor", "of it"]
-    if "against" in result:
-        rated.append("x peer")
+    weak = any(x["features"] != "all" for x in results)
+    name = ["kernel", "on"] if weak else ["kernel"]
+    peers = ["x peer"] if "against" in result else []
+    columns = [*name, "thr", "mid", "median", "min", "max", "p95", "cycles", "floor", "of it", *peers]
+    rows = [_name(x, weak=weak) + _speed(x) for x in results]
+    report.table(console, "threads, midstates: millions of hashes per second, cycles per hash", columns, rows)
     clocks = {x["threads"]: x["clock_hz"] for x in results if x["features"] == "all"}
     spoken = ", ".join(f"{hz / 1e9:.2f} GHz with {threads} thread(s)" for threads, hz in clocks.items())
-    report.table(console, "millions of hashes per second; cycles per hash", rated, map(_speed, results))
     console.print(f"Cycles: of a clock of {spoken}, measured in the same turns, over the 95th percentile of chunks.")
     core = floor.core_named(result["cpu"])
     console.print(f"Floor: {core.assumption if core else 'unknown for ' + result['cpu']}.", highlight=False)
-    columns = [
-        "kernel",
-        "on",
-        "threads",
-        "midst.",
-        "operations",
-        "rounds/2",
-        "hits",
-        "expected",
-        "cold s",
-        "cached s",
-        "MB",
-    ]
-    report.table(console, "operations per hash, hits, start", columns, map(_proof, results))
-    for x in result["ratios"]:
-        console.print(
-            f"{x['name']}, {x['midstates']} midstate(s): {x['threads']} threads do {x['median']:.2f} times one"
-            f" by the median, {x['p95']:.2f} by the 95th percentile"
-        )
+    columns = [*name, "thr", "mid", "operations", "rounds/2", "hits", "expected"]
+    rows = [_name(x, weak=weak) + _proof(x) for x in results]
+    report.table(console, "operations per hash, hits found and expected", columns, rows)
+    starts = {(x["name"], x["features"]): _name(x, weak=weak) + _start(x) for x in results}
+    report.table(console, "from nothing to hashing", [*name, "cold s", "cached s", "MB"], starts.values())
+    if ratios := result["ratios"]:
+        rows = [
+            [x["name"], str(x["midstates"]), str(x["threads"]), f"{x['median']:.2f}", f"{x['p95']:.2f}"] for x in ratios
+        ]
+        report.table(console, "times the rate of one thread", ["kernel", "mid", "thr", "median", "p95"], rows)
     if against := result.get("against"):
         rate = against["hashes_per_second"]
         best = max(results, key=lambda x: float(x.get("times_peer", 0)))
@@ -241,14 +234,15 @@ def _show(console: Console, result: dict[str, Any]) -> None:
             )
 
 
-def _setting(result: dict[str, Any]) -> list[str]:
-    return [result["name"], result["features"], str(result["threads"]), str(result["midstates"])]
+def _name(result: dict[str, Any], *, weak: bool) -> list[str]:
+    return [result["name"], result["features"]] if weak else [result["name"]]
 
 
 def _speed(result: dict[str, Any]) -> list[str]:
     rate, least = result["hashes_per_second"], result["floor_cycles_per_hash"]
     return [
-        *_setting(result),
+        str(result["threads"]),
+        str(result["midstates"]),
         *(report.millions(rate[key]) for key in ("median", "min", "max", "p95")),
         f"{result['cycles_per_hash']:.1f}",
         "-" if least is None else f"{least:.1f}",
@@ -258,17 +252,19 @@ def _speed(result: dict[str, Any]) -> list[str]:
 
 
 def _proof(result: dict[str, Any]) -> list[str]:
-    operations, hits = result["operations_per_hash"], result["hits"]
+    hits = result["hits"]
     return [
-        *_setting(result),
+        str(result["threads"]),
+        str(result["midstates"]),
         f"{result['operations']:.0f}",
-        f"{operations['round_pairs']:.0f}",
+        f"{result['operations_per_hash']['round_pairs']:.0f}",
         str(hits["found"]),
         f"{hits['expected']:.0f}",
-        f"{result['compile_s']:.2f}",
-        f"{result['cached_s']:.2f}",
-        f"{result['resident_bytes'] / 1e6:.0f}",
     ]
+
+
+def _start(result: dict[str, Any]) -> list[str]:
+    return [f"{result['compile_s']:.2f}", f"{result['cached_s']:.2f}", f"{result['resident_bytes'] / 1e6:.0f}"]
 
 
 def _numbers(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,9 +15,10 @@ from rich.table import Table
 
 def table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows whose first column is a name, and whose others are figures."""
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if index else "left")
+        # A narrow terminal breaks figures into lines rather than losing digits.
+        drawn.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn)
