@@ -38,6 +38,7 @@ class Limits:
     throttle_c: float | None  # from here on it is slowed down
     cutoff_c: float | None  # from here on it is turned off
     resume_c: float | None  # below this it may start again
+    regulator_throttle_c: float | None = None  # as throttle_c, of Sensor.REGULATOR_C
     voltages_v: tuple[float, float] | None = None  # None: voltage control is refused
 
 
