@@ -85,9 +85,9 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 def _measure(chosen: list[cpu.Candidate], options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with report.progress(console) as progress, tempfile.TemporaryDirectory() as state:
         against = [peer.run(options.against, options.against_seconds)] if options.against else []  # errors come early
-        starts = _time_starts(chosen, progress)
-        cache = cpu.open_cache(Path(state), native.host_features())
-        kernels = [cpu.load(candidate, cache) for candidate in chosen]
+        starts = _time_starts(chosen, Path(state), progress)
+        features = native.host_features()
+        kernels = [cpu.load(x, cpu.open_cache(Path(state, x.name), features)) for x in chosen]
         trials = [
             Trial(kernel, threads, midstates)
             for kernel in kernels
@@ -176,19 +176,21 @@ def ratios(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _time_starts(chosen: list[cpu.Candidate], progress: Progress) -> dict[str, dict[str, float]]:
-    """From importing native to a proven kernel, in a process of its own: compiled, then from the cache."""
+def _time_starts(chosen: list[cpu.Candidate], state: Path, progress: Progress) -> dict[str, dict[str, float]]:
+    """From importing native to a proven kernel, in a process of its own: compiled, then from the cache.
+
+    Leaves the kernels in `state`, each in a cache of its own, so that none profits from another.
+    """
     task = progress.add_task("starting", total=2 * len(chosen))
-    starts = {}
+    starts: dict[str, dict[str, float]] = {x.name: {} for x in chosen}
     for candidate in chosen:
-        figures = {}
-        with tempfile.TemporaryDirectory() as own:
-            for key in ("compile_s", "cached_s"):
-                command = [sys.executable, "-c", _START, own, candidate.name]
-                answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-                figures[key], figures["resident_bytes"] = map(float, answer.stdout.split())
-                progress.advance(task)
-        starts[candidate.name] = figures
+        figures = starts[candidate.name]
+        for key in ("compile_s", "cached_s"):
+            command = [sys.executable, "-c", _START, str(state / candidate.name), candidate.name]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+            figures[key], resident = map(float, answer.stdout.split())
+            figures["resident_bytes"] = max(resident, figures.get("resident_bytes", 0.0))
+            progress.advance(task)
     return starts
 
 

@@ -88,11 +88,11 @@ def test_without_a_name_it_runs_the_cpu_benchmark(
 
 
 def test_the_cpu_benchmark_measures_and_checks_what_it_measures(tmp_path: Path) -> None:
-    best = next(x.name for x in cpu.candidates() if x.unusable is None)
-    answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", best, "--json", str(tmp_path / "out"))
+    quick = min((x for x in cpu.candidates() if x.unusable is None), key=lambda x: x.compile_s).name
+    answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", quick, "--json", str(tmp_path / "out"))
     assert (answer.returncode, answer.stderr) == (0, "")
     results = json.loads((tmp_path / "out").read_text())["kernels"]
-    assert {(x["name"], x["threads"]) for x in results} == {(best, 1), (best, 2)}
+    assert {(x["name"], x["threads"]) for x in results} == {(quick, 1), (quick, 2)}
     assert len({x["midstates"] for x in results}) == 2
     for result in results:
         rate = result["hashes_per_second"]
