@@ -50,17 +50,17 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def bitcoind_command() -> tuple[str, ...]:
-    return _fetch(debian.bitcoind_command)
+    return fetch(debian.bitcoind_command)
 
 
 @pytest.fixture(scope="session")
 def bcoin_folder() -> Path:
-    return _fetch(npm.bcoin_folder)
+    return fetch(npm.bcoin_folder)
 
 
 @pytest.fixture(scope="session")
 def foreign_pool_folder() -> Path:
-    return _fetch(npm.foreign_pool_folder)
+    return fetch(npm.foreign_pool_folder)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def _end(nodes: list[Node | ForeignPool]) -> None:
         node.kill()
 
 
-def _fetch(fetch: Callable[[], T]) -> T:
+def fetch(program: Callable[[], T]) -> T:
     try:
-        return fetch()
+        return program()
     except UnavailableError as error:
         pytest.skip(str(error))  # the machine lacks apt or npm; under CI=true that is a failure, as every skip
