@@ -64,7 +64,7 @@ class Chain:
         self._closed = False
         self._input = bytearray()
         self._job: Job | None = None
-        self._job_until = 0.0
+        self._job_began = self._job_until = 0.0
         self._epoch = 0  # rises with every reset
         self._job_chunk = 0
         self._held: list[bytes] = []
@@ -181,7 +181,8 @@ class Chain:
             self._say(late)
         sweeps = [chip.sweep_s(job.rows(1)) for chip in self._alive() if chip.hashing]
         self._job, self._job_chunk = job, 0
-        self._job_until = self._clock() + min(sweeps, default=0.0)
+        self._job_began = self._clock()
+        self._job_until = self._job_began + min(sweeps, default=0.0)
         for row, nonce in self._plants:
             self._found(job, row, nonce)
         if self._search is not None and self._thread is None and not self._closed:
@@ -194,7 +195,8 @@ class Chain:
         search = self._search
         assert search is not None
         scale = self._scale()
-        credit, pace, since, until = 0.0, 0.0, self._clock(), 0.0
+        with self._changed:
+            credit, pace, since, until = 0.0, self.hps * scale, self._job_began, self._job_until
         while True:
             with self._changed:
                 if self._closed:
