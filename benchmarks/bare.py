@@ -22,7 +22,11 @@ import native
 from backends import cpu
 from backends.cpu import cores
 from backends.cpu.duty import SLICE_S
+from backends.cpu.forge import forged
 from backends.cpu.priority import Priority, give_way
+from backends.cpu.search import Search
+from backends.cpu.topology import survey
+from backends.cpu.workshop import Workshop
 
 _WARM_UP = 1 << 20
 _HARD = 1 << 200  # no hits
@@ -44,22 +48,21 @@ def measure(state: Path, seconds: float, threads: int) -> Bare:
     return Bare(**json.loads(answer.stdout))
 
 
-def _load(state: Path) -> native.Kernel:
-    cache = cpu.open_cache(state, native.host_features())
-    best = cpu.startup_order(cpu.candidates(), cache)[-1]
-    return cpu.load(best, cache)
+def search(state: Path) -> Search:
+    """The search that the program comes to use with this state folder, chosen now if it was not before."""
+    return forged(Workshop(cpu.candidates(), cpu.open_cache(state, native.host_features()), cores.model()))
 
 
-def _loop(kernel: native.Kernel, core: int | None, seconds: float, together: threading.Barrier) -> tuple[int, ...]:
+def _loop(search: Search, core: int | None, seconds: float, together: threading.Barrier) -> tuple[int, ...]:
     """Hashes, and nanoseconds of the clock and of a processor that they took."""
     give_way(Priority.LOW)
     if core is not None:
         os.sched_setaffinity(0, {core})
-    versions = [0x20000000 | n << 13 for n in range(kernel.midstates)]
-    params = native.prepare(kernel, bytes(76), versions, _HARD)
+    versions = [0x20000000 | n << 13 for n in range(search.midstates)]
+    params = search.prepare(bytes(76), versions, _HARD)
     hits, cancel = np.empty((256, 2), np.uint32), np.zeros(1, np.uint32)
     begun = time.thread_time()
-    native.scan(kernel, params, 0, _WARM_UP // len(versions), hits, cancel, 0)
+    search.scan(params, 0, _WARM_UP // len(versions), hits, cancel, 0)
     count = max(int(_WARM_UP // len(versions) * SLICE_S / (time.thread_time() - begun)) // 4096 * 4096, 4096)
     together.wait()
     hashes, start = 0, 0
@@ -67,16 +70,16 @@ def _loop(kernel: native.Kernel, core: int | None, seconds: float, together: thr
     end = clock + int(seconds * 1e9)
     while time.perf_counter_ns() < end:
         start = start + count if start + 2 * count <= 1 << 32 else 0
-        hashes += native.scan(kernel, params, start, count, hits, cancel, 0)[0] * len(versions)
+        hashes += search.scan(params, start, count, hits, cancel, 0)[0] * len(versions)
     return hashes, time.perf_counter_ns() - clock, time.thread_time_ns() - processor
 
 
 def _main(state: str, seconds: str, threads: str) -> None:
-    kernel = _load(Path(state))
-    placement = cores.placement(int(threads), cores.affinity())
+    kernels = search(Path(state))
+    placement = cores.placement(int(threads), [core.number for core in survey(cores.affinity())])
     together = threading.Barrier(int(threads))
     with ThreadPoolExecutor(int(threads)) as pool:
-        loops = [pool.submit(_loop, kernel, core, float(seconds), together) for core in placement]
+        loops = [pool.submit(_loop, kernels, core, float(seconds), together) for core in placement]
         results = [loop.result() for loop in loops]
     bare = Bare(
         hashes=sum(hashes for hashes, _, _ in results),

@@ -28,10 +28,14 @@ from backends import cpu
 from backends.base import DeviceInfo, Feed, Hit, Host, Telemetry, Verdict, Work
 from backends.base import Settings as DeviceSettings
 from backends.cpu import CpuBackend, cores
+from backends.cpu.choice import Choice
 from backends.cpu.device import CpuDevice
-from backends.cpu.forge import Forge, NativeSearch, Words
+from backends.cpu.forge import Forge
 from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
+from backends.cpu.search import Search, Words
+from backends.cpu.topology import survey
+from backends.cpu.workshop import Workshop
 from miner.engine import Engine
 from miner.sources.base import Post
 from miner.sources.synthetic import SyntheticChain, SyntheticOptions
@@ -127,7 +131,7 @@ class TimedFeed:
 class TimedSearch:
     """A search that notes when it is used."""
 
-    def __init__(self, search: NativeSearch, stopwatch: Stopwatch) -> None:
+    def __init__(self, search: Search, stopwatch: Stopwatch) -> None:
         self._search = search
         self._stopwatch = stopwatch
         self.name = search.name
@@ -141,6 +145,15 @@ class TimedSearch:
     ) -> tuple[int, int]:
         self._stopwatch.scans()
         return self._search.scan(params, start, count, hits, cancel, epoch)
+
+
+class TimedWorkshop(Workshop):
+    """Makes timed searches."""
+
+    stopwatch: Stopwatch
+
+    def load(self, choice: Choice) -> Search:
+        return TimedSearch(super().load(choice), self.stopwatch)
 
 
 class TimedDevice:
@@ -226,13 +239,10 @@ class TipSource:
 def timed_cpu(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
     """The CPU device on the best kernel that the state folder has, its feed and search timed."""
     (info,) = CpuBackend(CpuOptions(threads=threads), Host(state)).probe()
-    cache = cpu.open_cache(state, native.host_features())
-    forge = Forge(
-        [cpu.startup_order(cpu.candidates(), cache)[-1]],
-        order=lambda left: left,
-        load=lambda candidate: TimedSearch(NativeSearch(cpu.load(candidate, cache)), stopwatch),
-    )
-    device = CpuDevice(info, forge, cores.placement(threads, cores.affinity()), priority=priority)
+    workshop = TimedWorkshop(cpu.candidates(), cpu.open_cache(state, native.host_features()), cores.model())
+    workshop.stopwatch = stopwatch
+    ranked = [core.number for core in survey(cores.affinity())]
+    device = CpuDevice(info, Forge(workshop), cores.placement(threads, ranked), priority=priority)
     return TimedDevice(device, stopwatch)
 
 

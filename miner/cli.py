@@ -22,7 +22,7 @@ from miner.inventory import Inventory, take_inventory
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, select
 from miner.sources.base import Source, SourceError
-from miner.state_dir import StateError
+from miner.state_dir import StateError, locate
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
-    inventory = take_inventory(configuration, Host())
+    inventory = take_inventory(configuration, Host(_state_to_look_at(configuration)))
     obstacles = [obstacle(info, consented=configuration.consented) for info in inventory.infos]
     if as_json:
         rows = [
@@ -81,6 +81,13 @@ def _devices(configuration: Configuration, *, as_json: bool) -> int:
                 print(printable(f"   {name}: {text}"))
         _print_failures(inventory)
     return ExitCode.DONE if inventory.infos else ExitCode.FAILED
+
+
+def _state_to_look_at(configuration: Configuration) -> Path | None:
+    try:
+        return locate(configuration.state_dir, os.environ)
+    except StateError:  # nothing is remembered where there is no place for it
+        return None
 
 
 def _plain(info: DeviceInfo) -> dict[str, object]:

@@ -83,7 +83,7 @@ class Home:
             if miner.process.poll() is None:
                 miner.process.kill()
                 miner.process.wait()
-        if not any(self._kernels.iterdir()):
+        if not any(self._kernels.glob("*/*/proven")):
             shutil.copytree(self.state / "kernels", self._kernels, dirs_exist_ok=True)
 
 

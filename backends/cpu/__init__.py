@@ -3,7 +3,7 @@
 from .backend import CpuBackend
 from .cache import NO_CACHE, KernelCache, open_cache
 from .device import CpuDevice
-from .dispatch import Candidate, candidates, load, startup_order
+from .dispatch import Candidate, candidates, load
 from .options import CpuOptions
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "candidates",
     "load",
     "open_cache",
-    "startup_order",
 ]

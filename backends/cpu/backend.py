@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import native
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
 
 from . import cores
-from .cache import NO_CACHE, KernelCache, open_cache
+from .cache import NO_CACHE, KernelCache, find_cache, open_cache
+from .choice import choose, read, reasons
 from .device import CpuDevice
-from .dispatch import Candidate, candidates, load, startup_order
-from .forge import Forge, NativeSearch
+from .dispatch import Candidate, candidates
+from .forge import Forge
 from .options import CpuOptions
 from .priority import give_way
 from .topology import Core, spell, survey
+from .workshop import Workshop
 
 _ID = "cpu:0"
 
@@ -37,14 +38,12 @@ class CpuBackend:
             details.append(("cpu quota", f"{quota:g} cores"))
         unusable = None
         try:
-            choice = self._choice()
+            found = self._candidates()
+            details += self._kernels(found)
+            if not any(x.unusable is None for x in found):
+                unusable = "; ".join(f"{x.name}: {x.unusable}" for x in found)
         except native.NativeError as e:
-            choice, unusable = [], str(e)
-        usable = [x.name for x in choice if x.unusable is None]
-        details.append(("kernels", ", ".join(usable) or "none"))
-        details += [(f"not {x.name}", x.unusable) for x in choice if x.unusable]
-        if choice and not usable:
-            unusable = "; ".join(f"{x.name}: {x.unusable}" for x in choice)
+            unusable = str(e)
         return [
             DeviceInfo(
                 id=_ID,
@@ -64,9 +63,7 @@ class CpuBackend:
             raise BackendError(f"{_ID} cannot mine: {info.unusable}")
         cache = self._cache()
         forge = Forge(
-            self._choice(),
-            order=partial(startup_order, cache=cache),
-            load=lambda candidate: NativeSearch(load(candidate, cache)),
+            Workshop(self._candidates(), cache, cores.model(), log=self._host.log),
             settle=lambda: give_way(self._options.priority),
             log=self._host.log,
         )
@@ -94,7 +91,24 @@ class CpuBackend:
         asked = self._options.threads is not None or threads == len(ranked)
         return cores.placement(threads, ranked) if self._options.affinity and asked else [None] * threads
 
-    def _choice(self) -> list[Candidate]:
+    def _kernels(self, found: list[Candidate]) -> list[tuple[str, str]]:
+        """Which kernel runs here, as far as is known before it does, and why each of the others does not."""
+        state = self._host.state_dir
+        folder = find_cache(state, native.host_features()).folder if state else None
+        record = read(folder, cores.model())
+        if not (choice := choose(found, record)):
+            usable = ", ".join(x.name for x in found if x.unusable is None)
+            lines = [("kernel", f"the fastest of {usable or 'none'}, measured at the first start")]
+        else:
+            hps = record[choice.single].rates_hps[1]
+            lines = [("kernel", f"{choice.single}, measured {hps / 1e6:.1f} MH/s a core")]
+            if choice.midstates > 1:
+                hps = record[choice.several].rates_hps[choice.midstates]
+                text = f"{choice.several}, {choice.midstates} at once, measured {hps / 1e6:.1f} MH/s a core"
+                lines.append(("kernel for several versions", text))
+        return lines + [(f"not {name}", why) for name, why in reasons(found, record).items()]
+
+    def _candidates(self) -> list[Candidate]:
         return [x for x in candidates() if self._options.kernel in {None, x.name}]
 
     def _cache(self) -> KernelCache:

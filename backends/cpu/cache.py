@@ -15,12 +15,14 @@ import os
 import shutil
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import native
 
+_PROVEN = "proven"
 KEEP = 4  # digests, the least recently used go: enough for two versions of the program side by side
 
 
@@ -35,8 +37,14 @@ class KernelCache:
         return self.folder / name if self.folder else None
 
     def holds(self, name: str) -> bool:
-        """Whether something of this name was compiled before."""
-        return self.folder is not None and any((self.folder / name).glob("**/*.nbc"))
+        """Whether a kernel of this name was compiled before and passed its examination."""
+        return self.folder is not None and (self.folder / name / _PROVEN).exists()
+
+    def vouch(self, name: str) -> None:
+        """Note that this kernel passed: what was compiled and ended its process at once must not be loaded again."""
+        if self.folder is not None:
+            with suppress(OSError):  # a full disk: it is compiled again next time
+                (self.folder / name / _PROVEN).touch()
 
     def forget(self, name: str) -> None:
         if self.folder is not None:
@@ -64,6 +72,17 @@ def open_cache(state: Path, features: native.Features) -> KernelCache:
     except OSError as error:
         return KernelCache(None, f"kernels cannot be kept in {kernels}: {error}")
     return KernelCache(folder)
+
+
+def find_cache(state: Path, features: native.Features) -> KernelCache:
+    """The cache under a state directory if there is one; writes nothing."""
+    kernels = state / "kernels"
+    folder = kernels / _digest(features)
+    try:
+        reason = _exposed(kernels) or _exposed(folder)
+    except OSError as error:
+        reason = str(error)
+    return KernelCache(None, reason) if reason else KernelCache(folder)
 
 
 def _exposed(folder: Path) -> str | None:

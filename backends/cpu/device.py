@@ -114,9 +114,9 @@ class CpuDevice:
     def telemetry(self) -> Telemetry:
         run, forge, duty = self._run, self._forge, self._controls.duty
         refused = "; ".join(f"kernel {name} is not used: {why}" for name, why in forge.refused.items())
-        search, compiling = forge.search, forge.compiling
+        search, busy_with = forge.search, forge.doing
         doing = [search.name] if search else []
-        doing += [f"compiling {compiling}"] if compiling else []
+        doing += [busy_with] if busy_with else []
         return Telemetry(
             state=_state(run),
             fault=(run and run.fault) or refused or None,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from native import Features, Kernel, ProofError, UnusableKernelError, host_features, prove
 
 from .cache import NO_CACHE, KernelCache
-
-# Versions to search together: of what sharing gains, 4 have three quarters, and 32 have no more.
-_MIDSTATES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +15,30 @@ class Candidate:
     """A search that may be compiled; `unusable` says what stands against it on this machine.
 
     compile_s: about what compiling costs, in seconds of one core of 2023; only the ratios matter.
+    midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
+    quarters, and 32 hardly more than 16.
     """
 
     name: str
     requires: tuple[str, ...]
     compile_s: float
     unusable: str | None = None
+    midstates: int = 16
 
 
-# By speed, fastest first. A narrower vector compiles no faster: the code is as long, and without AVX-512 longer. Eight
-# lanes with explicit ternary logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
+# By speed where it is known, fastest first: what is tried first, and wins where measurements do not differ.
+# Narrower vectors compile no faster: the code is as long, and without AVX-512 longer. Eight lanes with explicit ternary
+# logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
+_SHA = ("sha", "sse4.1")
 _ALL = (
+    Candidate("scheduled8", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
+    Candidate("scheduled8-high", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
+    Candidate("hybrid8", _SHA, 1.0),
     Candidate("avx512x16", ("avx512f",), 1.2),
-    Candidate("sha4", ("sha", "sse4.1"), 0.4),
+    Candidate("sha4", _SHA, 0.4),
     Candidate("avx2x8", ("avx2",), 1.6),
     Candidate("vector4", (), 1.8),
-    Candidate("scalar", (), 1.6),
+    Candidate("scalar", (), 1.6, midstates=1),
 )
 _ARM = (Candidate("arm4", ("sha2",), 0.4),)
 
@@ -45,17 +50,11 @@ def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
     return tuple(_judged(candidate, features) for candidate in there)
 
 
-def startup_order(choice: Sequence[Candidate], cache: KernelCache = NO_CACHE) -> tuple[Candidate, ...]:
-    """What to load in turn, from the usable of `choice` (best first): something quick to start with, then the best.
-
-    One candidate if the best is cached, or if no other starts in half its time; none if none is usable.
-    """
-    usable = [candidate for candidate in choice if candidate.unusable is None]
-    if not usable:
-        return ()
-    cost = {x.name: 0.0 if cache.holds(x.name) else x.compile_s for x in usable}
+def starter(usable: Sequence[Candidate], proven: Container[str]) -> Candidate:
+    """What to hash with first, of one or more candidates: the best, unless another starts in half its time."""
+    cost = {x.name: 0.0 if x.name in proven else x.compile_s for x in usable}
     best, quickest = usable[0], min(usable, key=lambda x: cost[x.name])
-    return (quickest, best) if cost[quickest.name] < cost[best.name] / 2 else (best,)
+    return quickest if cost[quickest.name] < cost[best.name] / 2 else best
 
 
 def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features | None = None) -> Kernel:
@@ -80,7 +79,7 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
         requires=candidate.requires,
         layout=lowering.layout(),
         scratch_words=lowering.scratch_words,
-        midstates=1 if candidate.name == "scalar" else _MIDSTATES,
+        midstates=candidate.midstates,
         run_scan=run_scan,
         run_several=compile_scan(features, several, folder(several)) if several != candidate.name else run_scan,
         run_midstates=compile_midstates(features, folder("midstates")),
@@ -92,6 +91,7 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
         for name in (candidate.name, several, "midstates", "fill-" + candidate.name):  # what is on disk is suspect too
             cache.forget(name)
         raise
+    cache.vouch(candidate.name)
     return kernel
 
 

@@ -1,7 +1,7 @@
-"""From candidates to the kernel in use: something that starts quickly first, the best one behind it.
+"""From candidates to the kernel in use: something that starts quickly first, what measures fastest behind it.
 
-    begin() -> load -> proven: `search` is set, changed() called -> load the better one -> proven: `search` replaced
-                    -> refused: noted, the next one's turn;  none left: `failure`
+    begin() -> the plan's steps, one by one -> each Use: `search` is set, changed() called
+                                               none came: `failure`
 
 One thread of its own, which gives way once something hashes; what it made outlives stop() and start() of the device.
 """
@@ -12,127 +12,115 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from native import KernelError
 
-import native
-
-from .dispatch import Candidate
-
-Words = NDArray[np.uint32]
+from .choice import Choice, Record, reasons
+from .plan import Plan, Prove, Race, Use
+from .search import Search
+from .workshop import Refused
 
 
-class Search(Protocol):
-    """A proven kernel, as hash threads use it (`native.prepare` and `native.scan`)."""
+class Maker(Protocol):
+    """What the forge asks of a `workshop.Workshop`. All but `plan` and `remember` may take seconds and raise."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def midstates(self) -> int:
-        """How many versions it likes to be given at once."""
-
-    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words: ...
-
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-    ) -> tuple[int, int]: ...
+    def plan(self) -> Plan: ...
+    def prove(self, name: str) -> None: ...
+    def race(self, names: Sequence[str]) -> Record: ...
+    def load(self, choice: Choice) -> Search: ...
+    def remember(self, record: Record) -> None: ...
 
 
-class NativeSearch:
-    """A kernel of native/."""
-
-    def __init__(self, kernel: native.Kernel) -> None:
-        self._kernel = kernel
-
-    @property
-    def name(self) -> str:
-        return self._kernel.name
-
-    @property
-    def midstates(self) -> int:
-        return self._kernel.midstates
-
-    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
-        return native.prepare(self._kernel, header76, versions, target)
-
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-    ) -> tuple[int, int]:
-        return native.scan(self._kernel, params, start, count, hits, cancel, epoch)
+def forged(maker: Maker) -> Search:
+    """What the whole plan ends with, carried out here and now. Raises KernelError if that is nothing."""
+    forge = Forge(maker)
+    forge.work()
+    if forge.search is None:
+        raise KernelError(forge.failure)
+    return forge.search
 
 
 class Forge:
-    """Loads candidates in the background.
-
-    order: of those that are left, what to load in turn (`startup_order`); the last is the best of them.
-    load: may take seconds; what it raises refuses this candidate.
-    settle: called in the forge's thread as soon as something hashes.
-    """
+    """Carries out the plan in the background. settle: called in its thread as soon as something hashes."""
 
     def __init__(
         self,
-        choice: Sequence[Candidate],
-        order: Callable[[Sequence[Candidate]], Sequence[Candidate]],
-        load: Callable[[Candidate], Search],
+        maker: Maker,
         *,
         settle: Callable[[], None] = lambda: None,
         log: Callable[..., None] = lambda *_a, **_k: None,
     ) -> None:
         self.search: Search | None = None  # the one to use: looked at before every chunk
-        self.compiling: str | None = None
+        self.doing: str | None = None
         self.failure: str | None = None  # no candidate is left
         self.refused: dict[str, str] = {}  # candidate's name: why
         self.changed: Callable[[], None] = lambda: None  # called in the forge's thread
-        self._choice = choice
-        self._order = order
-        self._load = load
+        self._maker = maker
         self._settle = settle
         self._log = log
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Have it loading, unless it is or has been; after a failure, try everything again."""
+        """Have it at work, unless it is or has been; after a failure, from the beginning."""
         if self._thread and (self._thread.is_alive() or self.search):
             return
-        self.failure = None
-        self.refused = {}
-        self._thread = threading.Thread(target=self._work, name="cpu-kernels", daemon=True)
+        self._thread = threading.Thread(target=self.work, name="cpu-kernels", daemon=True)
         self._thread.start()
 
-    def _work(self) -> None:
-        made: dict[str, Search] = {}
-        while self._left():
-            if self._load_in_turn(made):
-                return
-        self.failure = "no kernel works here: " + "; ".join(f"{name}: {why}" for name, why in self.refused.items())
-        self._log("kernels_exhausted", reason=self.failure)
+    def work(self) -> None:
+        """Carry out the whole plan, in the caller's thread."""
+        self.failure, self.refused = None, {}
+        plan = self._maker.plan()
+        while step := plan.next():
+            known = plan.record
+            self._do(plan, step)
+            if plan.record is not known:
+                self._maker.remember(plan.record)
+            self.refused = dict(plan.refused)
+        if not plan.in_use:
+            told = reasons(plan.candidates, plan.record) | self.refused
+            self.failure = "no kernel works here: " + "; ".join(f"{name}: {why}" for name, why in told.items())
+            self._log("kernels_exhausted", reason=self.failure)
+            self.changed()
+
+    def _do(self, plan: Plan, step: Prove | Race | Use) -> None:
+        match step:
+            case Prove(name):
+                if self._managed(plan, (name,), f"compiling {name}", lambda: self._maker.prove(name)):
+                    plan.proved(name)
+            case Race():
+                self._race(plan, step)
+            case Use(choice):
+                if self._managed(plan, choice.names, f"loading {', '.join(choice.names)}", lambda: self._use(choice)):
+                    plan.uses(choice)
+
+    def _use(self, choice: Choice) -> None:
+        self.search = self._maker.load(choice)
+        self._log("kernel_ready", kernel=choice.single, several=choice.several, versions_together=choice.midstates)
         self.changed()
+        self._settle()
 
-    def _load_in_turn(self, made: dict[str, Search]) -> bool:
-        """Load what is left, quickest and best; False when one was refused, so that what is left is another set."""
-        for candidate in self._order(self._left()):
-            name = candidate.name
-            if name not in made and not self._make(candidate, made):
-                return False
-            if self.search is not made[name]:
-                self.search = made[name]
-                self._log("kernel_ready", kernel=name)
-                self.changed()
-                self._settle()
-        return True
-
-    def _make(self, candidate: Candidate, made: dict[str, Search]) -> bool:
-        self.compiling = candidate.name
+    def _race(self, plan: Plan, race: Race) -> None:
+        self.doing = f"measuring {', '.join(race.names)}"
         try:
-            made[candidate.name] = self._load(candidate)
-        except Exception as e:  # noqa: BLE001 # whatever is wrong with one kernel, the next may do
-            self.refused = {**self.refused, candidate.name: str(e) or type(e).__name__}
-            self._log("kernel_refused", kernel=candidate.name, reason=str(e))
+            plan.raced(self._maker.race(race.names))
+        except Exception as e:  # noqa: BLE001 # what is in use goes on, whatever became of the race
+            why = str(e) or type(e).__name__
+            plan.spoiled(race, why, for_good=isinstance(e, Refused) and e.for_good)
+            self._log("kernels_not_measured", kernels=list(race.names), reason=why)
+        finally:
+            self.doing = None
+
+    def _managed(self, plan: Plan, names: Sequence[str], doing: str, task: Callable[[], None]) -> bool:
+        """Whether it was done; if not, the candidates are refused: whatever is wrong with them, the next may do."""
+        self.doing = doing
+        try:
+            task()
+        except Exception as e:  # noqa: BLE001
+            why = str(e) or type(e).__name__
+            for name in names:
+                plan.refuse(name, why, for_good=isinstance(e, Refused) and e.for_good)
+                self._log("kernel_refused", kernel=name, reason=why)
             return False
         finally:
-            self.compiling = None
+            self.doing = None
         return True
-
-    def _left(self) -> list[Candidate]:
-        return [x for x in self._choice if x.unusable is None and x.name not in self.refused]

@@ -18,8 +18,9 @@ import numpy as np
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
 
 from .duty import DutyCycle
-from .forge import Forge, Search, Words
+from .forge import Forge
 from .rectangle import Position
+from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before
 _FIRST_CHUNK = 1 << 16  # hashes

@@ -12,6 +12,7 @@ import pytest
 import native
 from backends import cpu
 from backends.cpu import cache as cache_module
+from backends.cpu.cache import find_cache
 
 FEATURES = native.Features("x86_64", "x86-64", frozenset())
 
@@ -83,6 +84,26 @@ def test_a_link_to_a_folder_is_not_used(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_only_loses_the_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be kept" in refused(tmp_path / "file" / "state")
+
+
+def test_what_was_compiled_and_not_examined_is_not_held(tmp_path: Path) -> None:
+    opened = cpu.KernelCache(tmp_path)
+    (tmp_path / "scalar" / "sub").mkdir(parents=True)
+    (tmp_path / "scalar" / "sub" / "scan.1.nbc").touch()
+    assert not opened.holds("scalar")
+    opened.vouch("scalar")
+    assert opened.holds("scalar")
+    opened.forget("scalar")
+    assert not opened.holds("scalar")
+
+
+def test_a_cache_is_found_only_where_one_was_opened_and_nobody_else_can_write(tmp_path: Path) -> None:
+    assert find_cache(tmp_path / "state", FEATURES).folder is None
+    assert not list(tmp_path.iterdir())
+    folder = folder_of(tmp_path / "state")
+    assert find_cache(tmp_path / "state", FEATURES).folder == folder
+    folder.chmod(0o770)
+    assert "chmod 700" in (find_cache(tmp_path / "state", FEATURES).unusable or "")
 
 
 def test_a_damaged_file_only_loses_the_cache(best: native.Kernel, cache: cpu.KernelCache, tmp_path: Path) -> None:

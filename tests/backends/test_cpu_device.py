@@ -29,10 +29,13 @@ from backends.base import (
     Settings,
     State,
 )
-from backends.cpu import CpuBackend, CpuDevice, CpuOptions, cores
+from backends.cpu import CpuBackend, CpuDevice, CpuOptions, choice, cores
 from backends.cpu import backend as backend_module
-from backends.cpu.forge import Forge, Words
+from backends.cpu.choice import Choice, Outcome, Record
+from backends.cpu.forge import Forge
+from backends.cpu.plan import Plan
 from backends.cpu.priority import Priority, give_way
+from backends.cpu.search import Words
 from backends.cpu.topology import Core, survey
 from backends.testing import FakeFeed
 
@@ -75,12 +78,33 @@ class Probe:
             assert self.lock.wait_for(lambda: len(self.niceness) >= count, 10.0)
 
 
+class Maker:
+    """A workshop of ready searches, the fastest first; the last of them is quick to compile."""
+
+    def __init__(self, searches: dict[str, Probe], prove: Callable[[str], object] = lambda _: None) -> None:
+        self.searches = searches
+        self.prove: Any = prove
+
+    def plan(self) -> Plan:
+        quick = list(self.searches)[-1:]
+        return Plan([cpu.Candidate(x, (), 1.0 if x in quick else 3.0) for x in self.searches], {}, set())
+
+    def race(self, names: Sequence[str]) -> Record:
+        places = {name: 1.0 / (1 + place) for place, name in enumerate(self.searches)}
+        return {name: Outcome(rates_hps={1: places[name], 16: 2 * places[name]}) for name in names}
+
+    def load(self, choice: Choice) -> Any:
+        return self.searches[choice.single]
+
+    def remember(self, record: Record) -> None:
+        """Nothing outlives a test."""
+
+
 @contextmanager
 def mining(
     probe: Probe, threads: int = 2, priority: Priority = Priority.LOW, placement: list[int | None] | None = None
 ) -> Iterator[CpuDevice]:
-    candidate = cpu.Candidate("probe", (), 1.0)
-    forge = Forge([candidate], lambda left: left, lambda _: probe)
+    forge = Forge(Maker({"probe": probe}))
     device = CpuDevice(INFO, forge, placement or [None] * threads, priority=priority)
     device.start(FakeFeed())
     try:
@@ -172,11 +196,7 @@ def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
 def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
     probe, release = Probe(), threading.Event()
 
-    def load(_: cpu.Candidate) -> Probe:
-        release.wait(10.0)
-        return probe
-
-    forge = Forge([cpu.Candidate("probe", (), 1.0)], lambda left: left, load)
+    forge = Forge(Maker({"probe": probe}, prove=lambda _: release.wait(10.0)))
     device, feed = CpuDevice(INFO, forge, [None]), FakeFeed()
     device.start(feed)
     until(lambda: device.telemetry().activity == "compiling probe")
@@ -193,14 +213,11 @@ class TwoKernels:
 
     def __init__(self) -> None:
         self.first, self.better, self.release = Probe(), Probe(), threading.Event()
-        choice = [cpu.Candidate(name, (), 1.0) for name in ("better", "first")]
-        self.forge = Forge(choice, lambda left: left[::-1], self._load)
+        self.forge = Forge(Maker({"better": self.better, "first": self.first}, self._prove))
 
-    def _load(self, candidate: cpu.Candidate) -> Probe:
-        if candidate.name == "first":
-            return self.first
-        self.release.wait(10.0)
-        return self.better
+    def _prove(self, name: str) -> None:
+        if name == "better":
+            self.release.wait(10.0)
 
 
 def test_a_better_kernel_is_swapped_in_without_waiting_for_the_chunk_that_runs() -> None:
@@ -242,13 +259,11 @@ def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_st
 
 
 def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
-    def load(candidate: cpu.Candidate) -> Probe:
-        if candidate.name == "fast":
+    def prove(name: str) -> None:
+        if name == "fast":
             raise native.ProofError("fast: missed the nonce of block 0")
-        return Probe()
 
-    choice = [cpu.Candidate(name, (), 1.0) for name in ("fast", "slow")]
-    device = CpuDevice(INFO, Forge(choice, lambda left: left[:1], load), [None])
+    device = CpuDevice(INFO, Forge(Maker({"fast": Probe(), "slow": Probe()}, prove)), [None])
     device.start(FakeFeed())
     until(lambda: device.telemetry().state is State.MINING)
     assert "missed the nonce of block 0" in str(device.telemetry().fault)
@@ -257,7 +272,7 @@ def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
 
 
 def test_refused_settings_name_what_a_processor_has_not() -> None:
-    device = CpuDevice(INFO, Forge([], lambda left: left, lambda _: Probe()), [None])
+    device = CpuDevice(INFO, Forge(Maker({})), [None])
     with pytest.raises(SettingRefused, match="voltage_v"):
         device.apply(Settings(duty=0.5, voltage_v=1.1))
     assert device.telemetry().duty == 1.0
@@ -267,12 +282,12 @@ def test_probing_describes_the_processor_without_numba() -> None:
     asked = (
         "import sys; from backends.base import Host; from backends.cpu import CpuBackend, CpuOptions;"
         "info, = CpuBackend(CpuOptions(), Host()).probe();"
-        "print(info.id, info.unusable, dict(info.details)['kernels'], 'numba' in sys.modules)"
+        "print(info.id, info.unusable, dict(info.details)['kernel'], 'numba' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
     name, unusable, *kernels, numba = ran.stdout.split()
     assert (name, unusable, numba) == ("cpu:0", "None", "False")
-    assert "scalar" in kernels
+    assert "scalar," in kernels
 
 
 def test_a_kernel_that_this_machine_cannot_run_makes_it_unusable_with_the_reason(
@@ -291,6 +306,40 @@ def test_a_faster_kernel_is_listed_with_what_it_lacks(monkeypatch: pytest.Monkey
     (info,) = CpuBackend(CpuOptions(), Host()).probe()
     assert info.unusable is None
     assert "avx512f" in dict(info.details)["not avx512x16"]
+
+
+def remembered(state: Path, record: Record) -> dict[str, str]:
+    """What is told of a processor of which this is remembered."""
+    cache = cpu.open_cache(state, native.host_features())
+    choice.write(cache.folder, cores.model(), record)
+    (info,) = CpuBackend(CpuOptions(), Host(state)).probe()
+    return dict(info.details)
+
+
+def test_the_kernel_that_won_is_listed_and_why_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANGARA_CPU_FEATURES", "")
+    record = {"scalar": Outcome(rates_hps={1: 3e6}), "vector4": Outcome(rates_hps={1: 9e6, 16: 12e6})}
+    details = remembered(tmp_path, record)
+    assert details["kernel"] == "vector4, measured 9.0 MH/s a core"
+    assert details["kernel for several versions"] == "vector4, 16 at once, measured 12.0 MH/s a core"
+    assert details["not scalar"] == "measured slower: 0.33 times vector4"
+    assert "no avx512f" in details["not avx512x16"]
+    assert "not vector4" not in details
+
+
+def test_a_kernel_that_crashed_here_is_listed_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANGARA_CPU_FEATURES", "")
+    details = remembered(
+        tmp_path, {"vector4": Outcome(refused="crashed with SIGILL"), "scalar": Outcome(rates_hps={1: 1})}
+    )
+    assert details["not vector4"] == "crashed with SIGILL"
+    assert details["kernel"].startswith("scalar")
+
+
+def test_listing_creates_no_folder(tmp_path: Path) -> None:
+    (info,) = CpuBackend(CpuOptions(), Host(tmp_path / "state")).probe()
+    assert "measured at the first start" in dict(info.details)["kernel"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_features_that_cannot_be_forced_make_it_unusable(monkeypatch: pytest.MonkeyPatch) -> None:

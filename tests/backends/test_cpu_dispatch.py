@@ -9,6 +9,7 @@ import pytest
 
 import native
 from backends import cpu
+from backends.cpu.dispatch import starter
 from native import compiled
 from native.features import VARIABLE
 
@@ -32,6 +33,9 @@ def by_name(features: native.Features) -> dict[str, str | None]:
 def test_a_candidate_says_what_the_processor_lacks() -> None:
     reasons = by_name(dataclasses.replace(WEAK, present=frozenset({"avx512f"})))
     assert reasons == {
+        "scheduled8": "this processor has no sha, sse4.1, avx512vl, avx512bw",
+        "scheduled8-high": "this processor has no sha, sse4.1, avx512vl, avx512bw",
+        "hybrid8": "this processor has no sha, sse4.1",
         "avx512x16": None,
         "sha4": "this processor has no sha, sse4.1",
         "avx2x8": "this processor has no avx2",
@@ -52,10 +56,10 @@ def test_an_arm_processor_runs_its_own_sha_instructions_or_vectors() -> None:
 
 def test_an_unusable_candidate_is_never_compiled() -> None:
     with pytest.raises(native.UnusableKernelError, match="avx512f"):
-        cpu.load(cpu.candidates(WEAK)[0])
+        cpu.load(next(x for x in cpu.candidates(WEAK) if x.name == "avx512x16"))
 
 
-@pytest.mark.parametrize(("features", "best"), [("", "vector4"), ("avx2", "avx2x8"), ("sha,sse4.1", "sha4")])
+@pytest.mark.parametrize(("features", "best"), [("", "vector4"), ("avx2", "avx2x8"), ("sha,sse4.1", "hybrid8")])
 def test_a_weaker_machine_runs_what_it_can(features: str, best: str, state: Path) -> None:
     if native.host_features({}).lacks(x for x in features.split(",") if x):
         features, best = "", "vector4"
@@ -76,38 +80,19 @@ def vectors_only() -> list[cpu.Candidate]:
     return [dataclasses.replace(x, unusable=None) for x in cpu.candidates() if x.name in VECTORS]
 
 
-def test_the_start_is_what_the_cache_holds_and_then_the_best(tmp_path: Path) -> None:
+def test_the_start_is_the_best_unless_another_is_ready_or_much_quicker_to_compile() -> None:
     usable = vectors_only()
-    best = usable[0]
-    cache = cpu.KernelCache(tmp_path)
-
-    def order() -> list[str]:
-        return [x.name for x in cpu.startup_order(usable, cache)]
-
-    assert order() == [best.name]
-    for held in ("scalar", "vector4", best.name):
-        (tmp_path / held / "sub").mkdir(parents=True)
-        (tmp_path / held / "sub" / "scan.1.nbc").touch()
-        assert (
-            order()
-            == {
-                "scalar": ["scalar", best.name],
-                "vector4": ["vector4", best.name],
-                best.name: [best.name],
-            }[held]
-        )
-    assert cpu.startup_order(usable)[0] == best
-    assert cpu.startup_order([dataclasses.replace(best, unusable="broken")]) == ()
-
-
-def test_something_much_quicker_to_compile_goes_first() -> None:
-    slow, quick = (dataclasses.replace(x, compile_s=s) for x, s in zip(vectors_only(), (3.0, 1.0), strict=False))
-    assert cpu.startup_order([slow, quick]) == (quick, slow)
+    best, *_, last = usable
+    assert starter(usable, set()) == best
+    assert starter(usable, {last.name}) == last
+    assert starter(usable, {last.name, best.name}) == best
+    slow, quick = (dataclasses.replace(x, compile_s=s) for x, s in zip(usable, (3.0, 1.0), strict=False))
+    assert starter([slow, quick], set()) == quick
 
 
 def test_sha_instructions_are_what_a_machine_that_has_them_starts_with() -> None:
     strong = dataclasses.replace(WEAK, present=frozenset({"sha", "sse4.1", "avx2", "avx512f"}))
-    assert [x.name for x in cpu.startup_order(cpu.candidates(strong))] == ["sha4", "avx512x16"]
+    assert starter([x for x in cpu.candidates(strong) if x.unusable is None], set()).name == "sha4"
 
 
 def test_what_was_cached_of_a_kernel_that_fails_its_proof_is_forgotten(

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
 from backends.cpu.duty import PERIOD_S, SLICE_S
-from backends.cpu.forge import Forge, Words
+from backends.cpu.forge import Forge
 from backends.cpu.hasher import Controls, Hasher
+from backends.cpu.search import Words
+from backends.cpu.workshop import Workshop
 from backends.testing import FakeFeed, Template
 
 EASY = Template()
@@ -75,7 +78,7 @@ class Bench:
         self.clock = Clock()
         self.feed = WaitingFeed(self.clock, template)
         self.controls = Controls(duty=duty)
-        self.forge = Forge([], lambda left: left, lambda _: self.search)
+        self.forge = Forge(Workshop([], cpu.NO_CACHE, "none"))
         self.search = FakeSearch(self.clock, **search)
         self.forge.search = self.search
         self.stopping = False

@@ -200,7 +200,7 @@ def test_devices_are_listed_for_people_and_programs(
     assert in_process("devices") == 0
     people = capsys.readouterr().out
     assert "cpu:0" in people
-    assert "kernels:" in people
+    assert "kernel: " in people
     assert in_process("devices", "--json") == 0
     (device,) = json.loads(capsys.readouterr().out)["devices"]
     assert (device["id"], device["would_mine"]) == ("cpu:0", True)

@@ -13,6 +13,10 @@ import numpy as np
 
 import native
 from backends import cpu
+from backends.cpu import cores
+from backends.cpu.forge import forged
+from backends.cpu.search import Search
+from backends.cpu.workshop import Workshop
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 from tests.sources.node.search import share_of_nonce
@@ -21,15 +25,14 @@ CHUNK = 1 << 20
 
 
 @cache
-def _kernel() -> native.Kernel:
-    usable = [candidate for candidate in cpu.candidates() if candidate.unusable is None]
+def _search() -> Search:
     folder = Path(__file__).parents[2] / ".cache"
-    return cpu.load(usable[0], cpu.open_cache(folder, native.host_features()))
+    return forged(Workshop(cpu.candidates(), cpu.open_cache(folder, native.host_features()), cores.model()))
 
 
 def share_of(job: Job) -> Share:
     """The first share that any core finds."""
-    kernel = _kernel()
+    search = _search()
     found: list[Share] = []
     cancel = np.zeros(1, np.uint32)
 
@@ -40,9 +43,9 @@ def share_of(job: Job) -> Share:
             assert isinstance(job.body, CoinbaseParts)
             header = struct.pack("<I", job.version) + job.prev_hash + job.body.merkle_root(extranonce)
             header += struct.pack("<II", job.ntime, job.nbits)
-            params = native.prepare(kernel, header, [job.version], job.share_target)
+            params = search.prepare(header, [job.version], job.share_target)
             for start in range(0, 1 << 32, CHUNK):
-                _, count = native.scan(kernel, params, start, CHUNK, hits, cancel, 0)
+                _, count = search.scan(params, start, CHUNK, hits, cancel, 0)
                 shares = [share_of_nonce(job, extranonce, int(nonce)) for nonce, _ in hits[:count]]
                 found.extend(share for share in shares if share.hash <= job.share_target)
                 if found:

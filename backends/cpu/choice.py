@@ -1,0 +1,114 @@
+"""Which kernels to use, from what measuring them on this processor has shown, and why no others.
+
+    <cache folder>/measured.json    {PROCESSOR: {KERNEL: {"rates_hps": {"1": 9.1e6, "16": 1.1e7}} or {"refused": WHY}}}
+
+The folder's name is a digest of code, compiler and CPU features: a new version of any of them measures anew. The
+processor's own name is in the file, because folders are copied from machine to machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .dispatch import Candidate
+
+_NOISE = 0.02  # rates that differ by less are equal: the candidate further up in the order, or fewer versions, is taken
+_FILE = "measured.json"
+_LARGEST = 1 << 20  # bytes; a file beyond is not ours
+
+
+class Outcome(BaseModel):
+    """What became of a candidate: it was refused for good, or its best rate for each number of versions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refused: str | None = None
+    rates_hps: dict[Annotated[int, Field(ge=1, le=1 << 16)], Annotated[float, Field(gt=0)]] = {}
+
+
+Record = Mapping[str, Outcome]  # by the kernel's name
+_T = TypeVar("_T")
+_RECORDS = TypeAdapter(dict[str, dict[str, Outcome]])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel for one version, the one for several, and how many these should be at most (1: not worth it)."""
+
+    single: str
+    several: str
+    midstates: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.single, self.several)))
+
+
+def choose(candidates: Sequence[Candidate], record: Record) -> Choice | None:
+    """The fastest of the usable candidates that were measured; None if none was."""
+    rates = {
+        x.name: record[x.name].rates_hps
+        for x in candidates
+        if x.unusable is None and x.name in record and not record[x.name].refused and 1 in record[x.name].rates_hps
+    }
+    if not rates:
+        return None
+    single = _first_of_the_best({name: by_count[1] for name, by_count in rates.items()})
+    several = _first_of_the_best({name: max(by_count.values()) for name, by_count in rates.items()})
+    midstates = _first_of_the_best(dict(sorted(rates[several].items())))
+    return Choice(single, several if midstates > 1 else single, midstates)
+
+
+def reasons(candidates: Sequence[Candidate], record: Record) -> dict[str, str]:
+    """For each candidate that is not chosen: why not."""
+    choice = choose(candidates, record)
+    best = record[choice.single].rates_hps[1] if choice else 0.0
+    told = {}
+    for candidate in candidates:
+        outcome = record.get(candidate.name, Outcome())
+        if candidate.unusable:
+            told[candidate.name] = candidate.unusable
+        elif outcome.refused:
+            told[candidate.name] = outcome.refused
+        elif 1 not in outcome.rates_hps:
+            told[candidate.name] = "not tried here yet"
+        elif choice and candidate.name not in choice.names:
+            told[candidate.name] = f"measured slower: {outcome.rates_hps[1] / best:.2f} times {choice.single}"
+    return told
+
+
+def read(folder: Path | None, processor: str) -> Record:
+    """What is remembered of this processor; nothing if the file is not there or not in order."""
+    return _read_all(folder).get(processor, {})
+
+
+def write(folder: Path | None, processor: str, record: Record) -> None:
+    """Remember it. Raises OSError where that cannot be."""
+    if folder is None:
+        return
+    everything = {**_read_all(folder), processor: dict(record)}
+    text = _RECORDS.dump_json(everything, indent=1, exclude_defaults=True)
+    draft = folder / f"{_FILE}.{os.getpid()}"
+    draft.write_bytes(text)
+    draft.replace(folder / _FILE)
+
+
+def _read_all(folder: Path | None) -> dict[str, dict[str, Outcome]]:
+    if folder is None:
+        return {}
+    try:
+        with (folder / _FILE).open("rb") as file:
+            return _RECORDS.validate_json(file.read(_LARGEST))
+    except (OSError, ValidationError):
+        return {}
+
+
+def _first_of_the_best(rates: Mapping[_T, float]) -> _T:
+    best = max(rates.values())
+    return next(name for name, rate in rates.items() if rate >= best * (1 - _NOISE))

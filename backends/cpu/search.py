@@ -1,0 +1,57 @@
+"""What hash threads search with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import native
+
+Words = NDArray[np.uint32]
+
+
+class Search(Protocol):
+    """Proven kernels, as hash threads use them (`native.prepare` and `native.scan`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def midstates(self) -> int:
+        """How many versions it likes to be given at once."""
+
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words: ...
+
+    def scan(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
+    ) -> tuple[int, int]: ...
+
+
+class NativeSearch:
+    """The kernels of native/: one for a single version and one, often the same, for several together."""
+
+    def __init__(
+        self, single: native.Kernel, several: native.Kernel | None = None, midstates: int | None = None
+    ) -> None:
+        self._single = single
+        self._several = several or single
+        self.midstates = midstates or self._several.midstates
+
+    @property
+    def name(self) -> str:
+        names = dict.fromkeys((self._single.name, self._several.name))
+        return ", ".join(names) + (f" x{self.midstates}" if self.midstates > 1 else "")
+
+    def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
+        return native.prepare(self._kernel(len(versions)), header76, versions, target)
+
+    def scan(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
+    ) -> tuple[int, int]:
+        return native.scan(self._kernel(len(params)), params, start, count, hits, cancel, epoch)
+
+    def _kernel(self, versions: int) -> native.Kernel:
+        return self._single if versions == 1 else self._several

@@ -1,0 +1,64 @@
+"""One task of the workshop: `python -m backends.cpu.trial PARENT FOLDER prove|race KERNEL...`.
+
+Answers with a line of JSON. PARENT is the process that asks: when it ends, so does this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict
+
+import native
+
+from .cache import KernelCache
+from .dispatch import candidates, load
+from .race import race
+from .search import NativeSearch
+
+TASKS = Literal["prove", "race"]
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Answer(BaseModel):
+    """refused: why not, None if all is well; for_good: it will be the same tomorrow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refused: str | None = None
+    for_good: bool = False
+    rates_hps: dict[str, dict[int, float]] = {}
+
+
+def carry_out(folder: Path, task: TASKS, names: list[str]) -> Answer:
+    """Compile and examine these kernels, or measure them against each other."""
+    cache = KernelCache(folder)
+    chosen = [x for x in candidates() if x.name in names]
+    try:
+        kernels = {x.name: NativeSearch(load(x, cache)) for x in chosen}
+    except native.KernelError as error:
+        return Answer(refused=str(error), for_good=isinstance(error, native.ProofError))
+    if task == "prove":
+        return Answer()
+    return Answer(rates_hps={name: dict(rates) for name, rates in race(kernels).items()})
+
+
+def _end_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was quicker
+        sys.exit("the miner has ended")
+
+
+def main(parent: str, folder: str, task: str, *names: str) -> None:
+    """Do the task and say how it went."""
+    _end_with(int(parent))
+    sys.stdout.write(carry_out(Path(folder), cast("TASKS", task), list(names)).model_dump_json())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,139 @@
+"""Where kernels are compiled, examined and measured: in processes of their own, one task each.
+
+A compiler takes memory that no interpreter gives back, and one that meets an instruction it cannot make ends its
+process, as does a processor that meets one it does not know: neither shall happen to the miner. A task leaves what it
+compiled in the cache, where the miner loads it in a moment. Without a cache, or where no process can be started, the
+tasks run here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import native
+
+from . import choice as memory
+from .cache import KernelCache
+from .choice import Choice, Outcome, Record
+from .dispatch import Candidate, load
+from .plan import Plan
+from .race import race
+from .search import NativeSearch, Search
+from .trial import TASKS, Answer
+
+_PATIENCE_S = 120.0  # a single-board computer compiles the longest kernel in a tenth of it
+_MOST_HERE = 2  # without a cache everything would be compiled at every start
+_FAULTS = {signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT}
+
+
+class Refused(Exception):
+    """A kernel is not to be used. for_good: it would not be tomorrow either."""
+
+    def __init__(self, why: str, *, for_good: bool) -> None:
+        super().__init__(why)
+        self.for_good = for_good
+
+
+class Workshop:
+    """processor: its maker's name for it, under which results are remembered."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        cache: KernelCache,
+        processor: str,
+        *,
+        log: Callable[..., None] = lambda *_a, **_k: None,
+        command: Sequence[str] = (sys.executable, "-m", "backends.cpu.trial"),
+    ) -> None:
+        self._candidates = {x.name: x for x in candidates}
+        self._cache = cache
+        self._processor = processor
+        self._log = log
+        self._command = command
+        self._loaded: dict[str, native.Kernel] = {}
+
+    def plan(self) -> Plan:
+        """What is to be done, from what the cache holds."""
+        return Plan(
+            candidates=list(self._candidates.values()),
+            record=memory.read(self._cache.folder, self._processor),
+            proven={name for name in self._candidates if name in self._loaded or self._cache.holds(name)},
+            most=_MOST_HERE if self._cache.folder is None else None,
+        )
+
+    def prove(self, name: str) -> None:
+        """Have a candidate compiled and examined. Raises Refused."""
+        if self._cache.folder is not None:
+            try:
+                answer = self._elsewhere("prove", [name])
+            except OSError as error:
+                self._log("kernel_compiled_in_process", kernel=name, reason=str(error))
+            else:
+                if answer.refused is not None:
+                    self._cache.forget(name)
+                    raise Refused(answer.refused, for_good=answer.for_good)
+                return
+        self._load(name)
+
+    def race(self, names: Sequence[str]) -> Record:
+        """The rates of proven kernels, measured against each other. Raises Refused, of the newest of them."""
+        if self._cache.folder is not None and not set(names) <= self._loaded.keys():
+            try:
+                answer = self._elsewhere("race", names)
+            except OSError as error:
+                raise Refused(f"no process to measure in: {error}", for_good=False) from error
+            if answer.refused is not None:
+                raise Refused(answer.refused, for_good=answer.for_good)
+            rates = answer.rates_hps
+        else:
+            rates = {k: dict(v) for k, v in race({name: NativeSearch(self._load(name)) for name in names}).items()}
+        return {name: Outcome(rates_hps=by_count) for name, by_count in rates.items()}
+
+    def load(self, choice: Choice) -> Search:
+        """Have the chosen kernels in this process. Raises Refused."""
+        return NativeSearch(self._load(choice.single), self._load(choice.several), choice.midstates)
+
+    def remember(self, record: Record) -> None:
+        try:
+            memory.write(self._cache.folder, self._processor, record)
+        except OSError as error:
+            self._log("kernel_choice_not_kept", reason=str(error))
+
+    def _load(self, name: str) -> native.Kernel:
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = load(self._candidates[name], self._cache)
+            except native.NativeError as error:
+                raise Refused(str(error), for_good=isinstance(error, native.ProofError)) from error
+        return self._loaded[name]
+
+    def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:
+        """Do it in a process that no signal for this one reaches, and that ends with it. OSError: it did not start."""
+        with subprocess.Popen(  # noqa: S603 # our own interpreter and module
+            [*self._command, str(os.getpid()), str(self._cache.folder), task, *names],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ) as process:
+            importlib.import_module("native.compiled")  # 0.3 s, needed in a moment, and the other process is at work
+            try:
+                said, complaints = process.communicate(timeout=_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return Answer(refused=f"took more than {_PATIENCE_S:.0f} s", for_good=True)
+        if process.returncode == 0:
+            return Answer.model_validate_json(said)
+        last = (complaints.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
+        if process.returncode > 0:
+            return Answer(refused=f"failed: {last}")
+        ended = signal.Signals(-process.returncode)
+        short = "memory" in last  # LLVM aborts then too; tomorrow there may be more
+        return Answer(refused=f"crashed with {ended.name}: {last}", for_good=ended in _FAULTS and not short)
