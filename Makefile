@@ -4,13 +4,14 @@
 # make lint        ruff and mypy
 # make bench       the benchmarks (ARGS="cpu --seconds 5")
 # make soak        an hour on pools that misbehave at random (ARGS="--minutes 60 --seed 1")
+# make fuzz        every parser of untrusted bytes under a fuzzer (ARGS="--seconds 60")
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: mine test test-real lint bench soak clean
+.PHONY: mine test test-real lint bench soak fuzz clean
 .DELETE_ON_ERROR:
 
 mine: $(VENV)/.mine
@@ -19,7 +20,7 @@ mine: $(VENV)/.mine
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --ignore=tests/real $(ARGS)
 
-test-real: $(VENV)/.dev
+test-real: $(VENV)/.fuzz
 	$(BIN)/python -m pytest tests/real $(ARGS)
 
 lint: $(VENV)/.dev
@@ -32,6 +33,9 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak $(ARGS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
@@ -48,6 +52,10 @@ $(VENV)/.mine: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[test,lint]"
 	@touch $@ $(VENV)/.mine
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[fuzz]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
