@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import logging
 import os
 import platform
 import random
@@ -276,6 +277,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kernels", type=Path, help="kernels compiled earlier")
     parser.add_argument("--defect", choices=sorted(BREAKS), default="none", help="plant this, to see it found")
     options = parser.parse_args(arguments)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # pools write to clients that they have cut off: that is meant
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
