@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,22 @@ def test_weaker_processors_are_different_and_run_what_they_can() -> None:
     assert found["bare"].features.present == frozenset()
     assert len({x.features for x in found.values()}) == len(found)
     assert list(weaker.processors(host.weakened_to([]))) == []
+
+
+def test_a_weaker_processor_is_measured_in_a_process_that_has_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], str]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: Any) -> None:
+        started.append((command, env["ANGARA_CPU_FEATURES"]))
+        Path(command[command.index("--json") + 1]).write_text('{"kernels": [{"name": "avx2x8", "features": "all"}]}')
+
+    monkeypatch.setattr("subprocess.run", run)
+    features = native.Features("x86_64", "x86-64", frozenset({"avx2", "avx"}))
+    measured = weaker.measure(weaker.Weaker("AVX2", features, "avx2x8"), 1.5)
+    assert measured == [{"name": "avx2x8", "features": "AVX2"}]
+    ((command, forced),) = started
+    assert forced == "avx,avx2"
+    assert {"--kernels", "avx2x8", "--seconds", "1.5"} <= set(command)
 
 
 class Searching:
