@@ -7,11 +7,11 @@ and no more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import takewhile
 
 from backends.asic.usb.bridge import READ_MAX
 from backends.asic.usb.claim import Claim
 from backends.asic.usb.descriptors import Endpoint
+from backends.base import Misuse
 
 SLICE_S = 0.1  # the longest single wait: an act alone (port reset, closing) comes between two
 TIMEOUT_MAX_S = 3600.0
@@ -43,8 +43,9 @@ class BulkPair:
 
     def read(self, timeout_s: float) -> bytes:
         """What the bridge's `read` gives."""
+        self._raise_if_closed()
         now = self._claim.now
-        deadline = now() + min(max(timeout_s, 0.0), TIMEOUT_MAX_S)
+        deadline = now() + min(max(0.0, timeout_s), TIMEOUT_MAX_S)  # NaN: 0
         while True:
             left = deadline - now()
             raw = self._claim.read(self._inward.address, self._size, min(left, SLICE_S))
@@ -55,15 +56,21 @@ class BulkPair:
 
     def write(self, data: bytes) -> None:
         """What the bridge's `write` does."""
+        self._raise_if_closed()
         self._claim.write(self._outward.address, bytes(data))
 
     def forget(self) -> None:
         """Drop what has arrived: bytes of an earlier life of the device. Bounded, whatever it keeps sending."""
-        for _ in takewhile(bool, (self.read(0.0) for _ in range(_FORGET_READS))):
-            pass
+        for _ in range(_FORGET_READS):
+            if not self.read(0.0):
+                return
 
     def close(self) -> None:
         """Idempotent."""
         if not self._is_closed:
             self._is_closed = True
             self._closed()
+
+    def _raise_if_closed(self) -> None:
+        if self._is_closed:
+            raise Misuse("this serial port is closed")

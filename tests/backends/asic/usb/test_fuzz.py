@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.asic.usb.bridge import READ_MAX, Bridge
@@ -79,6 +79,7 @@ def test_any_descriptors_give_a_bridge_or_an_error_of_the_tree(
 
 
 @pytest.mark.parametrize("plug", [compac_f, compac_a1, gamma])
+@settings(max_examples=50)
 @given(todo=steps, arriving=st.lists(transfers, max_size=30), takes=st.sampled_from([None, 0, 1, 64]))
 def test_any_bytes_stalls_and_unplugs_end_in_time_and_in_the_tree(
     plug: type[Plugged], todo: list[str], arriving: list[bytes | OSError], takes: int | None
