@@ -64,7 +64,7 @@ def open_board(
 ) -> Board:
     """The board behind an opened device; it is claimed and set up, and not turned on.
 
-    midstates: what computes them for chips that take them, such as `functools.partial(native.midstates, cache=...)`.
+    midstates: what computes them for chips that take them, such as `functools.partial(native.midstates, folder=...)`.
     Raises Misuse when the device lacks a port that the board needs, and what opening a bridge raises.
     """
     entry = next((entry for entry in CATALOGUE if entry.kind == kind), None)

@@ -1,0 +1,70 @@
+"""The drivers on the emulated boards, through pyusb and real bridges: two independent readings of the same facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backends.asic.boards.board import Board, Nonce
+from backends.asic.boards.catalogue import KINDS, open_board, recognise
+from backends.asic.boards.chain import Options
+from backends.asic.boards.script import Clock
+from backends.asic.chips.ticket import UNIT
+from backends.asic.usb.device import open_device
+from backends.asic.virtual import VirtualBus
+from backends.base import Hit
+from backends.cpu import open_cache
+from backends.testing import Template
+from native import host_features
+
+SCALE_BITS = 20  # one hash really done stands for so many powers of two of the board's
+EASY = (UNIT << SCALE_BITS) | (1 << SCALE_BITS) - 1
+WORK = replace(Template(version=0x20000000).lease(0), version_mask=0x1FFFE000)
+HURRIED = Clock(wait=lambda event, seconds: (event.wait(seconds / 20), None)[1])
+PATIENCE_S = 20
+
+
+@contextmanager
+def opened(name: str, kernels: Path) -> Iterator[Board]:
+    bus = VirtualBus([name], scale=2.0**-SCALE_BITS, kernels=open_cache(kernels, host_features()))
+    try:
+        [identity] = bus.scan()
+        kind = recognise(identity)
+        assert kind is KINDS[name]
+        with open_device(bus, identity) as device:
+            board = open_board(kind, device, Options(EASY, HURRIED))
+            yield board
+            board.off()
+            board.close()
+    finally:
+        bus.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_starts_reads_mines_and_ends(name: str, kernels: Path) -> None:
+    with opened(name, kernels) as board:
+        assert board.bring_up() == board.kind.chips
+        readings = board.sensors()
+        assert readings.problem is None and readings.values.keys() >= board.kind.sensors
+        lowest = board.kind.limits.frequencies_hz[0]
+        while (clock := board.set_frequency(lowest)) != lowest:
+            assert clock < lowest
+        ticket = board.set_ticket(EASY >> 2)
+        found: list[Nonce] = []
+        sent_until, give_up = 0.0, time.monotonic() + PATIENCE_S
+        while len(found) < 3 and time.monotonic() < give_up:
+            if time.monotonic() >= sent_until:
+                seconds = board.send(WORK)
+                assert seconds is not None
+                sent_until = time.monotonic() + seconds
+            results = board.receive(0.05)
+            assert all(isinstance(result, Nonce) for result in results)
+            found += [result for result in results if isinstance(result, Nonce)]
+    assert len(found) >= 3
+    for nonce in found:
+        assert Hit(nonce.work, nonce.nonce, nonce.version, nonce.ntime).hash() <= ticket
