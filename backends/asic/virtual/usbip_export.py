@@ -158,6 +158,7 @@ class Exports:
         exported.board.unplug()
         with self._lock:
             gone = [connection for connection, one in self._connections.items() if one is exported]
+            self._connections.update(dict.fromkeys(gone))  # free to be attached anew, as soon as it is replugged
         for connection in gone:
             _hang_up(connection)
 
@@ -214,6 +215,8 @@ class Exports:
             if exported in self._connections.values():
                 raise BlockingIOError(errno.EBUSY, "another host was faster")
             self._connections[connection] = exported
+        if not exported.board.device.plugged:  # pulled while it was being attached, too early to be hung up on
+            raise OSError(errno.ENODEV, "the board was unplugged meanwhile")
 
 
 class _Offer:
