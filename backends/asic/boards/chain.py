@@ -28,6 +28,7 @@ GAP_S = 0.01  # between register writes
 
 _EARLY = 0.05, 0.002  # of a piece, and seconds: a host that is a little late must not leave the chips without work
 _GATE_S = 1.0
+_ASKED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +182,17 @@ class ChainBoard(ABC):
 
 
 def count_chips(kind: BoardKind, chip: Chip, wait_s: float) -> Script[int]:
-    """Ask who is there. Raises DeviceFault when nobody is, or somebody else, or more than there should be."""
-    yield Send(read_register(Register.CHIP_ID))
-    heard = yield Listen(wait_s, kind.chips)
-    who = [reply.value >> 16 for reply in heard if reply.register == Register.CHIP_ID]
+    """Ask who is there, again where nobody was heard: one reply may be damaged.
+
+    Raises DeviceFault when nobody answers, or somebody else, or more than there should be.
+    """
+    who: list[int] = []
+    for _ in range(_ASKED):
+        yield Send(read_register(Register.CHIP_ID))
+        heard = yield Listen(wait_s, kind.chips)
+        who = [reply.value >> 16 for reply in heard if reply.register == Register.CHIP_ID]
+        if who:
+            break
     strangers = [identity for identity in who if identity != chip.identity]
     if strangers:
         raise DeviceFault(f"{kind.title}: chip {strangers[0]:04x} answers where a {chip.name} should be")

@@ -142,6 +142,21 @@ def test_a_dead_chip_is_told_and_left_off(bench: Bench) -> None:
     assert bench.is_cut()
 
 
+def test_one_damaged_reply_keeps_no_board_from_starting(bench: Bench) -> None:
+    heard, damaged = bench.line.hears, []
+
+    def damage(data: bytes) -> bytes:
+        reply = heard(data)
+        if reply and not damaged:
+            damaged.append(reply)
+            return reply[:-1] + bytes((reply[-1] ^ 1,))
+        return reply
+
+    bench.line.hears = damage
+    up(bench)
+    assert damaged
+
+
 def test_more_chips_than_there_can_be_are_a_fault(bench: Bench) -> None:
     bench.chip.replies = 2
     with pytest.raises(DeviceFault, match="2 chips"):
