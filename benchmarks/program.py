@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from native import features
+
 _HASHING_S = 0.002  # of processor time: so much shows that a thread does not only wait for a kernel
 _POLL_S = 0.02
 _START_S = 60.0  # to compile, at worst, and to come to an end
@@ -119,6 +121,7 @@ def _miner(state: Path, seconds: float, threads: int, options: list[str], output
     command = [sys.executable, "-m", "miner.cli", "--config", os.devnull, "--state-dir", str(state)]
     command += ["--seconds", str(seconds), "--threads", str(threads), *options]
     environment = {"HOME": str(state), "TERM": "xterm-256color"}
+    environment |= {name: value for name, value in os.environ.items() if name == features.VARIABLE}  # the same kernels
     with subprocess.Popen(  # noqa: S603
         command, stdout=output, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
