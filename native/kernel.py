@@ -18,6 +18,7 @@ NONCES = 1 << 32
 _ALIGNMENT = 16  # words in front of scratch memory until it starts at a multiple of 64 bytes
 
 Words = NDArray[np.uint32]
+_WORD = np.dtype(np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
         raise ValueError(f"not a range of nonces: {count} from {start}")
     if not 0 <= epoch < 1 << 32:
         raise ValueError(f"not a 32-bit epoch: {epoch}")
-    _require("params", params, (None, kernel.slots))
-    _require("hits", hits, (None, 2))
+    _require("params", params, (*params.shape[:1], kernel.slots))
+    _require("hits", hits, (*hits.shape[:1], 2))
     _require("cancel", cancel, (1,))
     rows = len(params)
     if not 0 < rows <= len(hits):
@@ -119,8 +120,6 @@ def _words(data: bytes) -> Words:
     return np.frombuffer(data, ">u4").astype(np.uint32)
 
 
-def _require(name: str, array: Words, shape: tuple[int | None, ...]) -> None:
-    fits = array.ndim == len(shape) and all(want in {None, got} for want, got in zip(shape, array.shape, strict=True))
-    if not (fits and array.dtype == np.uint32 and array.flags.carray):
-        wanted = "(" + ", ".join("n" if want is None else str(want) for want in shape) + ")"
-        raise ValueError(f"{name} must be a writable C-contiguous uint32 array of shape {wanted}, not {array.shape}")
+def _require(name: str, array: Words, shape: tuple[int, ...]) -> None:
+    if not (array.shape == shape and array.dtype == _WORD and array.flags.carray):
+        raise ValueError(f"{name} must be a writable C-contiguous uint32 array of shape {shape}, not {array.shape}")
