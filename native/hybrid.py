@@ -36,10 +36,10 @@ PAIRS = 30  # of rounds, for either hash
 # nonce, which is the header's word 3, and the digest's word 0.
 HEADER_START, DIGEST_START = 4, 1
 
-# The parameter block: halves of the state after HEADER_START rounds, the midstate, then what the schedule asks for.
-START, OLD, SLOTS = 0, 8, 16
+START = 0  # in the parameter block: both halves of the state after HEADER_START rounds
 
-# A unit's memory, in words. Units take turns with two, so that the next can read what this one writes.
+# A unit's memory, in words: two vectors for each pair of rounds, quads, then whatever registers cannot hold. Units take
+# turns with two such memories, so that the next can read what this one writes.
 MESSAGE, STARTS, DIGESTS, VERDICTS, FIRST, NONCES, SPILLS = 0, 512, 544, 608, 624, 632, 640
 UNIT_WORDS, MESSAGE_WORDS = 1216, 512
 
@@ -107,18 +107,14 @@ def digest_start() -> list[int]:
 
 def _written(columns: Columns[V], search: Search[V], keyed: Iterable[Word[V]]) -> list[Uniform | None]:
     known: list[Uniform | None] = []
-    pair: list[Word[V]] = []
-    for word in keyed:
-        pair.append(search.symbolic.shared(word))
-        known.append(word.uniform if word.varying is None else None)
-        if len(pair) == 2:
-            if any(x.varying is not None for x in pair):
-                x, y = (search.symbolic.settle(x) for x in pair)
-                place = MESSAGE + 8 * len(known) - 16
-                rows = [columns.unpack(x, y, 32, high=high) for high in (False, True)]
-                for n, row in enumerate(rows):
-                    columns.store(row, place + 8 * n)
-            pair = []
+    words = map(search.symbolic.shared, keyed)
+    for pair, both in enumerate(zip(words, words, strict=True)):
+        known += [word.uniform if word.varying is None else None for word in both]
+        if None in known[-2:]:
+            x, y = map(search.symbolic.settle, both)
+            rows = [columns.unpack(x, y, 32, high=high) for high in (False, True)]
+            for n, row in enumerate(rows):
+                columns.store(row, MESSAGE + 16 * pair + 8 * n)
     return known
 
 

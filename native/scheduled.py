@@ -13,27 +13,8 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from native.hybrid import (
-    DIGESTS,
-    FIRST,
-    LANES,
-    NONCES,
-    SPILLS,
-    START,
-    STARTS,
-    UNIT_WORDS,
-    VERDICTS,
-    Buffers,
-    Hybrid,
-    Vectors,
-    digest_message,
-    digest_start,
-    header_message,
-    lane_quad,
-    pair_place,
-    plan,
-    quad_place,
-)
+from native import hybrid
+from native.hybrid import LANES, Buffers, Hybrid, Vectors, plan
 from native.lowering import I32, Memory, Unit
 from native.pairs import run_pairs
 from native.registers import MOVE, Operation, allocate
@@ -158,17 +139,17 @@ def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int
     program: list[Operation] = []
     layout = plan().layout
     digest = Recorder(program, constants, EARLIER, BEFORE, NOW)
-    digest_message(digest, Search(digest, layout.program, layout.terms))
+    hybrid.digest_message(digest, Search(digest, layout.program, layout.terms))
     if not several:
         header = Recorder(program, constants, PARAMS, NOW, WRITE)
-        header_message(header, Search(header, layout.program, layout.terms), header.load(NONCES))
+        hybrid.header_message(header, Search(header, layout.program, layout.terms), header.load(hybrid.NONCES))
     rounds = _rounds(template, constants)
     beats = arrange(program, template, len(rounds))
     low = range(1 + 2 * max(template.groups), 16) if template.low else ()
     order = [number for beat in beats for number in beat if number is not None]
     vectors = iter(allocate(program, order, [*range(16, 32), *low], _spill))
-    # Register 13 and its like would make Intel's processors pay 100 cycles for each round instruction; what they did
-    # before this text may have.
+    # A low register's upper half in use makes Intel's processors pay 100 cycles for each round instruction. A template
+    # for them uses none, and clears what was used before this text.
     lines = [".p2align 6"] if template.low else [".p2align 6", "vzeroupper"]
     for n, beat in enumerate(beats):
         lines += rounds[n] if n < len(rounds) else []
@@ -178,8 +159,8 @@ def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int
 
 
 def _spill(number: int) -> str:
-    place = SPILLS + LANES * number
-    if place + LANES > UNIT_WORDS:
+    place = hybrid.SPILLS + LANES * number
+    if place + LANES > hybrid.UNIT_WORDS:
         raise ValueError(f"the template keeps more than {number} vectors waiting: no memory to spill them to")
     return at(NOW, place)
 
@@ -197,15 +178,18 @@ def _rounds(template: Template, constants: Constants) -> list[list[str]]:
 
 def _chain(place: int, constants: Constants, second: bool, nonce: int) -> list[list[str]]:  # noqa: FBT001
     if second:
-        cdgh = at(CONSTANTS, constants.place(*digest_start()[4:]))
-        chain = Chain(place, [at(BEFORE, STARTS + quad_place(nonce))], cdgh)
+        cdgh = at(CONSTANTS, constants.place(*hybrid.digest_start()[4:]))
+        chain = Chain(place, [at(BEFORE, hybrid.STARTS + hybrid.quad_place(nonce))], cdgh)
         abef, _ = run_pairs(chain, chain.abef, chain.cdgh, _added(constants, plan().digest, BEFORE, nonce))
-        ends = [f"vmovq {abef}, {at(NOW, VERDICTS + pair_place(nonce))}"]
+        ends = [f"vmovq {abef}, {at(NOW, hybrid.VERDICTS + hybrid.pair_place(nonce))}"]
     else:
-        numbered = at(CONSTANTS, constants.place(*lane_quad(nonce)))
-        chain = Chain(place, [at(NOW, FIRST), numbered], at(PARAMS, START + 4))
+        numbered = at(CONSTANTS, constants.place(*hybrid.lane_quad(nonce)))
+        chain = Chain(place, [at(NOW, hybrid.FIRST), numbered], at(PARAMS, hybrid.START + 4))
         halves = run_pairs(chain, chain.abef, chain.cdgh, _added(constants, plan().header, READ, nonce))
-        ends = [f"vmovdqa {half}, {at(NOW, DIGESTS + 32 * n + quad_place(nonce))}" for n, half in enumerate(halves)]
+        ends = [
+            f"vmovdqa {half}, {at(NOW, hybrid.DIGESTS + 32 * n + hybrid.quad_place(nonce))}"
+            for n, half in enumerate(halves)
+        ]
     chain.steps[-1] += ends
     return chain.steps
 
@@ -215,7 +199,7 @@ def _added(constants: Constants, known: Sequence[Uniform | None], read: str, non
         known,
         constant=lambda x, y: at(CONSTANTS, constants.place(x, y)),
         slot=lambda index: at(PARAMS, index),
-        stored=lambda place: at(read, place + pair_place(nonce)),
+        stored=lambda place: at(read, place + hybrid.pair_place(nonce)),
     )
 
 
@@ -227,10 +211,10 @@ class Scheduled(Hybrid):
     sse_encodings = False
 
     def emit_streams(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, start: ir.Value) -> None:
-        there.now.store(start, FIRST, 16)
+        there.now.store(start, hybrid.FIRST, 16)
         if not self.several:
             metal = Vectors(builder, unit.params, there.before, there.now)
-            metal.store(metal.nonces(unit.first), NONCES)
+            metal.store(metal.nonces(unit.first), hybrid.NONCES)
         lines, words = unit_text(self.template, several=self.several)
         table = ir.GlobalVariable(
             builder.module, ir.ArrayType(I32, len(words)), builder.module.get_unique_name("table")

@@ -100,7 +100,7 @@ def test_the_upper_half_of_the_low_registers_can_be_left_clean(several: bool) ->
 
 
 def test_a_unit_that_needs_more_memory_than_it_has_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduled, "UNIT_WORDS", hybrid.SPILLS + 8 * 3)
+    monkeypatch.setattr(hybrid, "UNIT_WORDS", hybrid.SPILLS + 8 * 3)
     with pytest.raises(ValueError, match="spill"):
         scheduled.unit_text(ONE, several=False)
 
