@@ -13,6 +13,8 @@ from backends.asic.boards import sensors as units
 from backends.asic.boards.bitaxe_raw import ControlPort, read_i2c, set_i2c_frequency, set_pin, write_i2c
 from backends.asic.boards.board import BoardKind, Limits, Readings, Sensor
 from backends.asic.boards.chain import (
+    CORES_ON,
+    IO_DRIVE,
     START_TICKET_BITS,
     ChainBoard,
     Options,
@@ -26,7 +28,7 @@ from backends.asic.chips.chip import BM1370
 from backends.asic.chips.frames import Register, chain_inactive
 from backends.asic.chips.jobs import HeaderJobs, Jobs, version_rolling
 from backends.asic.chips.ticket import Ticket
-from backends.asic.usb.bridge import Bridge
+from backends.asic.usb.bridge import START_BAUD, Bridge
 from backends.base import BackendError, DeviceFault
 
 KIND = BoardKind(
@@ -59,8 +61,7 @@ KIND = BoardKind(
 CORE_V = 1.15  # the only voltage that is ever set
 
 _RESET_PIN, _LOW, _HIGH = 0, 0, 1
-_ALL_VERSIONS = 0x1FFF_E000
-_SLOW_BAUD, _FAST_BAUD = 115200, 1_041_667
+_FAST_BAUD = 1_041_667
 _CHIP_FAST = 0x1130_0200  # in FAST_UART: 25 MHz / (8 * 3)
 _VOLTAGE_TOLERANCE = 0.1
 
@@ -109,7 +110,7 @@ class BitaxeGamma(ChainBoard):
         yield Act(self._power)
         yield Pause(0.5)
         yield Act(self._check_power)
-        yield Baud(_SLOW_BAUD)
+        yield Baud(START_BAUD)
         yield Act(lambda: self._port.ask(set_pin(_RESET_PIN, _HIGH)))
         yield Pause(0.2)
         return (yield from start())
@@ -197,9 +198,9 @@ class BitaxeGamma(ChainBoard):
 def start() -> Script[int]:
     """From a chip that was just released to one that has an address, the fast line and its temperature diode."""
     for _ in range(3):
-        yield Send(version_rolling(_ALL_VERSIONS), 0.005)
+        yield Send(version_rolling(BM1370.version_bits), 0.005)
     chips = yield from count_chips(KIND, BM1370, wait_s=0.5)
-    yield Send(version_rolling(_ALL_VERSIONS), 0.005)
+    yield Send(version_rolling(BM1370.version_bits), 0.005)
     yield from writes((Register.SOFT_RESET, 0x0007_0000), (Register.MISC_CONTROL, 0xF000_C100))
     yield Send(chain_inactive(), 0.01)
     yield from name_chips(chips)
@@ -207,7 +208,7 @@ def start() -> Script[int]:
         (Register.CORE_MAILBOX, 0x8000_8B00),
         (Register.CORE_MAILBOX, 0x8000_800C),
         (Register.TICKET_MASK, Ticket(START_TICKET_BITS).register),
-        (Register.IO_DRIVE, 0x0001_1111),
+        (Register.IO_DRIVE, IO_DRIVE),
     )
     for address in addresses(chips):
         yield from writes(
@@ -215,7 +216,7 @@ def start() -> Script[int]:
             (Register.MISC_CONTROL, 0xF000_C100),
             (Register.CORE_MAILBOX, 0x8000_8B00),
             (Register.CORE_MAILBOX, 0x8000_800C),
-            (Register.CORE_MAILBOX, 0x8000_82AA),
+            (Register.CORE_MAILBOX, CORES_ON),
             address=address,
         )
     yield from writes(

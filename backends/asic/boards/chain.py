@@ -26,6 +26,10 @@ START_HZ = 50 * 10**6  # ESP-Miner starts and ends its ramps here
 START_TICKET_BITS = 8  # difficulty 256, until it is told a target
 GAP_S = 0.01  # between register writes
 
+# Of BM1362 and BM1370 alike.
+CORES_ON = 0x8000_82AA  # in CORE_MAILBOX: every core searches
+IO_DRIVE = 0x0001_1111
+
 _EARLY = 0.05, 0.002  # of a piece, and seconds: a host that is a little late must not leave the chips without work
 _GATE_S = 1.0
 _ASKED = 3

@@ -12,6 +12,8 @@ from contextlib import suppress
 
 from backends.asic.boards.board import BoardKind, Limits, Readings, Sensor
 from backends.asic.boards.chain import (
+    CORES_ON,
+    IO_DRIVE,
     START_TICKET_BITS,
     ChainBoard,
     Options,
@@ -25,7 +27,7 @@ from backends.asic.chips.chip import BM1362
 from backends.asic.chips.frames import Register, chain_inactive
 from backends.asic.chips.jobs import HeaderJobs, Jobs, version_rolling
 from backends.asic.chips.ticket import Ticket
-from backends.asic.usb.bridge import Bridge
+from backends.asic.usb.bridge import START_BAUD, Bridge
 from backends.base import BackendError, DeviceFault
 
 KIND = BoardKind(
@@ -47,8 +49,6 @@ KIND = BoardKind(
 CORE_V = 0.3  # cgminer's default, and the only voltage that is ever set
 
 _PINS, _OFF, _ON = 0x7, 0x7, 0x0
-_BAUD = 115200
-_ALL_VERSIONS = 0x1FFF_E000
 
 _ASK_VERSION, _ASK_MASK, _ASK_ALL = b"?v", b"M.", b"G."
 _REGULATOR_ON, _REGULATOR_OFF, _LIGHT = b"BO", b"B-", b"LN"
@@ -140,8 +140,8 @@ class CompacA1(ChainBoard):
         attempt_all(super().close, self._telemetry.close)
 
     def _start(self) -> Script[int]:
-        yield Baud(_BAUD)
-        yield Act(lambda: self._telemetry_bridge.set_baud(_BAUD))
+        yield Baud(START_BAUD)
+        yield Act(lambda: self._telemetry_bridge.set_baud(START_BAUD))
         yield Pins(_PINS, _OFF)
         yield Pause(0.1)
         yield Pins(_PINS, _ON)
@@ -182,13 +182,13 @@ class CompacA1(ChainBoard):
 
 def count() -> Script[int]:
     """Make replies long, then see who is there."""
-    yield Send(version_rolling(_ALL_VERSIONS), 0.01)
+    yield Send(version_rolling(BM1362.version_bits), 0.01)
     return (yield from count_chips(KIND, BM1362, wait_s=1.0))
 
 
 def start(chips: int) -> Script[None]:
     """From a chip that was just powered to one that has an address and no clock of its own yet."""
-    yield Send(version_rolling(_ALL_VERSIONS), 0.01)
+    yield Send(version_rolling(BM1362.version_bits), 0.01)
     yield Send(chain_inactive(), 0.03)
     yield from name_chips(chips)
     yield from writes(
@@ -196,7 +196,7 @@ def start(chips: int) -> Script[None]:
         (Register.CORE_MAILBOX, 0x8000_8008),
         (Register.TICKET_MASK, Ticket(START_TICKET_BITS).register),
         (Register.ANALOG_MUX, 3),
-        (Register.IO_DRIVE, 0x0001_1111),
+        (Register.IO_DRIVE, IO_DRIVE),
     )
     for address in addresses(chips):
         yield from writes(
@@ -204,6 +204,6 @@ def start(chips: int) -> Script[None]:
             (Register.MISC_CONTROL, 0xB000_C100),
             (Register.CORE_MAILBOX, 0x8000_8540),
             (Register.CORE_MAILBOX, 0x8000_8008),
-            (Register.CORE_MAILBOX, 0x8000_82AA),
+            (Register.CORE_MAILBOX, CORES_ON),
             address=address,
         )

@@ -15,7 +15,7 @@ from backends.asic.chips.frames import Register, chain_inactive, write_register
 from backends.asic.chips.jobs import Jobs, MidstateJobs, Midstates
 from backends.asic.chips.pll import Dividers
 from backends.asic.chips.ticket import Ticket
-from backends.asic.usb.bridge import Bridge
+from backends.asic.usb.bridge import START_BAUD, Bridge
 
 KIND = BoardKind(
     name="compac-f",
@@ -35,7 +35,7 @@ KIND = BoardKind(
 )
 
 _PINS, _RUN, _RESET = 0xF, 0x2, 0x0
-_SLOW_BAUD, _FAST_BAUD = 115200, 1_500_000  # the chip then runs at 1.5625 Mbaud: near enough
+_FAST_BAUD = 1_500_000  # the chip then runs at 1.5625 Mbaud: near enough
 _CHIP_FAST = 0x6131  # in MISC_CONTROL
 
 
@@ -68,7 +68,7 @@ class CompacF(ChainBoard):
 
 def start() -> Script[int]:
     """From any state to a chip that has an address and the fast line, but no clock of its own yet."""
-    yield Baud(_SLOW_BAUD)
+    yield Baud(START_BAUD)
     for levels, seconds in ((_RUN, 0.03), (_RESET, 1.0), (_RUN, 0.2)):
         yield Pins(_PINS, levels)
         yield Pause(seconds)

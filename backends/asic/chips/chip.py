@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from backends.asic.chips.pll import BM1362_PLL, BM1366_PLL, BM1370_PLL, BM1397_PLL, CRYSTAL_HZ, Pll
 from backends.base import NONCES
 
-POWER_ON_BAUD = CRYSTAL_HZ / (8 * 27)  # 115740: near enough to the host's 115200
-
 
 @dataclass(frozen=True, slots=True)
 class Chip:

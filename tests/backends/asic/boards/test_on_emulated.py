@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from backends.asic.boards.script import Clock
 from backends.asic.chips.ticket import UNIT
 from backends.asic.usb.device import open_device
 from backends.asic.virtual import VirtualBus
-from backends.base import Hit
+from backends.base import DeviceFault, Hit
 from backends.cpu import open_cache
 from backends.testing import Template
 from native import host_features
@@ -30,14 +31,15 @@ PATIENCE_S = 20
 
 
 @contextmanager
-def opened(name: str, kernels: Path) -> Iterator[Board]:
-    bus = VirtualBus([name], scale=2.0**-SCALE_BITS, kernels=open_cache(kernels, host_features()))
+def opened(order: str, kernels: Path, clock: Clock = HURRIED) -> Iterator[Board]:
+    name = order.partition(",")[0]
+    bus = VirtualBus([order], scale=2.0**-SCALE_BITS, kernels=open_cache(kernels, host_features()))
     try:
         [identity] = bus.scan()
         kind = recognise(identity)
         assert kind is KINDS[name]
         with open_device(bus, identity) as device:
-            board = open_board(kind, device, Options(EASY, HURRIED))
+            board = open_board(kind, device, Options(EASY, clock))
             yield board
             board.off()
             board.close()
@@ -68,3 +70,15 @@ def test_it_starts_reads_mines_and_ends(name: str, kernels: Path) -> None:
     assert len(found) >= 3
     for nonce in found:
         assert Hit(nonce.work, nonce.nonce, nonce.version, nonce.ntime).hash() <= ticket
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_turned_off_by_another_thread_a_start_ends_at_once(name: str, kernels: Path) -> None:
+    with opened(f"{name},fault=dead-chip", kernels, Clock()) as board, ThreadPoolExecutor(1) as pool:
+        start = pool.submit(board.bring_up)  # would listen for seconds
+        assert not wait([start], timeout=0.3).done
+        before = time.monotonic()
+        board.off()
+        with pytest.raises(DeviceFault):
+            start.result(timeout=5)
+        assert time.monotonic() - before < 2
