@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    bus.watch(exports.hang_up_on_unplugged)  # the fault of that name
     host, port = exports.address
     for exported in exports.exported:
         title, where = exported.board.specification.title, f"usbip --tcp-port {port} attach -r {host}"

@@ -154,10 +154,14 @@ class Exports:
 
     def unplug(self, place: int) -> None:
         """Pull the plug of board `place` (from 1): the attached host sees it go."""
-        exported = self.exported[place - 1]
-        exported.board.unplug()
+        self.exported[place - 1].board.unplug()
+        self.hang_up_on_unplugged()
+
+    def hang_up_on_unplugged(self) -> None:
+        """Let the hosts of boards that were unplugged see it."""
         with self._lock:
-            gone = [connection for connection, one in self._connections.items() if one is exported]
+            attached = [(connection, one) for connection, one in self._connections.items() if one is not None]
+            gone = [connection for connection, one in attached if not one.board.device.plugged]
             self._connections.update(dict.fromkeys(gone))  # free to be attached anew, as soon as it is replugged
         for connection in gone:
             _hang_up(connection)

@@ -150,6 +150,19 @@ def test_the_command_serves_until_it_is_told_to_end() -> None:
         host.socket.close()
 
 
+def test_a_board_ordered_to_unplug_itself_hangs_up_on_its_host() -> None:
+    command = [sys.executable, "-m", "backends.asic.virtual", "--serve", "127.0.0.1:0", "compac-f,fault=unplug:1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        with socket.create_connection(("127.0.0.1", int(words[words.index("--tcp-port") + 1])), timeout=10) as host:
+            with suppress(NotFound):  # it may be gone by now
+                client_import(host, b"1-1")
+            assert host.recv(1) == b""
+        process.terminate()
+
+
 def test_the_command_lists_kinds_and_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
