@@ -6,13 +6,17 @@ import errno
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import usb.core
 import usb.util
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.asic.virtual import Fault, VirtualBoard, VirtualBus, catalogue, parse_order
+from backends.asic.virtual.usb.device import Setup, Stall
 from backends.asic.virtual.usb.ftdi import baud_of
 from backends.base import DeviceGone
 from tests.backends.asic.virtual.bench import framed
@@ -296,6 +300,50 @@ def test_a_pulled_plug_ends_a_waiting_read_and_is_seen_by_watchers(bus: VirtualB
     with pytest.raises(usb.core.USBError):
         device.ctrl_transfer(0x80, 0, 0, 0, 2)  # the old handle stays dead
     assert bus.open(again).serial_number == identity.serial
+
+
+setups = st.builds(
+    Setup,
+    st.sampled_from([0x00, 0x01, 0x02, 0x21, 0x40, 0x41, 0x80, 0x81, 0x82, 0xA1, 0xC0, 0xC1]),
+    st.integers(0, 0xFF),
+    st.integers(0, 0xFFFF),
+    st.integers(0, 4) | st.integers(0, 0xFFFF),
+    st.integers(0, 64),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    st.lists(
+        st.tuples(setups, st.binary(max_size=16)) | st.tuples(st.sampled_from([1, 2, 4]), st.binary(max_size=100)),
+        max_size=20,
+    )
+)
+def test_no_host_breaks_a_device(kind: str, transfers: list[tuple[Setup | int, bytes]]) -> None:
+    bus = VirtualBus([kind], scale=2.0**-20, search=Never())
+    board = bus.board("virtual-1")
+    with board.changed:
+        for what, data in transfers:
+            with suppress(Stall):
+                if isinstance(what, Setup):
+                    assert len(board.device.control(what, data)) <= what.length
+                else:
+                    board.device.bulk_out(what, data)
+                    board.device.bulk_in(what | 0x80, 512)
+    bus.close()
+
+
+@given(st.lists(st.tuples(st.integers(5, 8), st.integers(0, 0x50), st.binary(max_size=8)), max_size=20))
+def test_no_request_breaks_the_control_channel(requests: list[tuple[int, int, bytes]]) -> None:
+    bus = VirtualBus(["bitaxe-gamma"], scale=2.0**-20, search=Never())
+    device = bus.open(bus.scan()[0])
+    for interface in (0, 1):
+        device.detach_kernel_driver(interface)
+        usb.util.claim_interface(device, interface)
+    for page, command, data in requests:
+        for address in (b"", b"\x24", b"\x40", b"\x4c"):
+            assert ask(device, page, command, address + data)[2] == 0x2A
+    bus.close()
 
 
 def test_orders_name_kind_serial_and_faults() -> None:
