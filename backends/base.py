@@ -238,8 +238,10 @@ class Telemetry:
     activity: str | None = None  # "compiling sha-vector16", the kernel in use, the ramp step
     power_w: float | None = None
     power_source: str | None = None  # rapl, nvml, hwmon, usb, meter, model
+    power_limit_w: float | None = None  # what the device keeps itself under
     temperatures_c: tuple[Reading, ...] = ()
     fans_rpm: tuple[Reading, ...] = ()
+    fan: float | None = None  # what the fans are told, 0 .. 1
     frequency_hz: float | None = None
     voltage_v: float | None = None
     duty: float | None = None

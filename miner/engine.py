@@ -297,7 +297,7 @@ class Engine:
             mining_s=self._manager.mining_s(now) if self._mined_s is None else self._mined_s,
             started_at=self._began_wall,
             devices=devices,
-            sources=tuple(_source_view(standing, now) for standing in self._manager.standings),
+            sources=tuple(_source_view(place, each, now) for place, each in enumerate(self._manager.standings)),
             hashes=sum(device.hashes for device in devices),
             rate_hps={window: _sum(device.rate_hps[window] for device in devices) for window in WINDOWS_S},
             best_difficulty=self._manager.best_difficulty,
@@ -326,12 +326,13 @@ class Engine:
         )
 
 
-def _source_view(standing: Standing, now: float) -> SourceView:
+def _source_view(priority: int, standing: Standing, now: float) -> SourceView:
     account, job = standing.account, standing.job
     return SourceView(
         name=standing.name,
         connected=standing.connected,
         active=standing.active,
+        priority=priority,
         failed=standing.failed,
         submitted=account.submitted,
         accepted=account.accepted,
@@ -345,6 +346,7 @@ def _source_view(standing: Standing, now: float) -> SourceView:
         latency_s=account.latency_s,
         sending_s=account.sending_s,
         answering_s=account.answering_s,
+        latencies=account.latencies,
         reconnects=account.reconnects,
         job_age_s=now - job.arrived if job else None,
     )

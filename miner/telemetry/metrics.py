@@ -23,6 +23,7 @@ from prometheus_client.samples import Sample
 
 from backends.base import Reading, State, Verdict
 from miner.printable import printable
+from miner.work.latency import Latencies
 from miner.work.share import Reason
 
 from .snapshot import DeviceView, Snapshot, SourceView
@@ -42,21 +43,34 @@ class Family(Generic[View]):
     """One metric: how it is called and where in a view it is read."""
 
     name: str  # as exposed, suffix included
-    kind: Literal["counter", "gauge", "info"]
+    kind: Literal["counter", "gauge", "histogram", "info"]
     help: str
-    read: Callable[[View], Values | float | None]
+    read: Callable[[View], Values | Latencies | float | None]
     labels: tuple[str, ...] = ()  # beyond the one that names the view
     unit: str = ""
 
-    def metric(self, samples: Mapping[tuple[str, ...], float], owner: tuple[str, ...]) -> Metric:
+    def metric(self, samples: Mapping[tuple[str, ...], float | Latencies], owner: tuple[str, ...]) -> Metric:
         """The family as prometheus_client exposes it; `owner` is the label that names the view, if one does."""
         base = self.name.removesuffix("_total").removesuffix("_info")
         metric = Metric(base, self.help, self.kind, self.unit)
         labels = owner + self.labels
         metric.samples = [
-            Sample(self.name, dict(zip(labels, values, strict=True)), number) for values, number in samples.items()
+            Sample(self.name + suffix, dict(zip(labels, values, strict=True)) | bound, number)
+            for values, read in samples.items()
+            for suffix, bound, number in _parts(read)
         ]
         return metric
+
+
+def _parts(read: float | Latencies) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Suffix, further labels and value of each sample: one of a number, several of a histogram."""
+    if not isinstance(read, Latencies):
+        yield "", {}, read
+        return
+    for bound, count in read.cumulative():
+        yield "_bucket", {"le": "+Inf" if math.isinf(bound) else str(bound)}, count
+    yield "_count", {}, sum(read.counts)
+    yield "_sum", {}, read.sum_s
 
 
 def window(seconds: int) -> str:
@@ -170,6 +184,13 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "watts",
     ),
     Family(
+        "miner_power_limit_watts",
+        "gauge",
+        "Power that the device keeps itself under.",
+        lambda d: d.telemetry.power_limit_w,
+        unit="watts",
+    ),
+    Family(
         "miner_temperature_celsius",
         "gauge",
         "Temperature of a sensor.",
@@ -178,6 +199,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "celsius",
     ),
     Family("miner_fan_rpm", "gauge", "Speed of a fan.", lambda d: _readings(d.telemetry.fans_rpm), ("fan",), "rpm"),
+    Family("miner_fan_duty_ratio", "gauge", "What the fans are told.", lambda d: d.telemetry.fan, unit="ratio"),
     Family("miner_frequency_hertz", "gauge", "Clock of the device.", lambda d: d.telemetry.frequency_hz, unit="hertz"),
     Family("miner_voltage_volts", "gauge", "Supply of the device.", lambda d: d.telemetry.voltage_v, unit="volts"),
     Family("miner_duty_ratio", "gauge", "Part of the time it hashes.", lambda d: d.telemetry.duty, unit="ratio"),
@@ -186,6 +208,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
 POOL_FAMILIES: tuple[Family[SourceView], ...] = (
     Family("miner_pool_connected", "gauge", "Whether the source can take shares.", lambda s: s.connected),
     Family("miner_pool_active", "gauge", "Whether the source is mined on.", lambda s: s.active),
+    Family("miner_pool_priority", "gauge", "Place in the order of preference.", lambda s: s.priority),
     Family("miner_pool_failed", "gauge", "Whether the source needs a person.", lambda s: s.failed is not None),
     Family("miner_pool_reconnects_total", "counter", "Connections after the first.", lambda s: s.reconnects),
     Family("miner_pool_difficulty", "gauge", "Share difficulty of the newest job.", lambda s: s.difficulty),
@@ -207,6 +230,13 @@ POOL_FAMILIES: tuple[Family[SourceView], ...] = (
     ),
     Family("miner_blocks_accepted_total", "counter", "Blocks accepted.", lambda s: s.blocks_accepted),
     Family("miner_blocks_rejected_total", "counter", "Blocks rejected.", lambda s: s.blocks_rejected),
+    Family(
+        "miner_submit_latency_seconds",
+        "histogram",
+        "Time from finding a share to its answer.",
+        lambda s: s.latencies,
+        unit="seconds",
+    ),
     Family(
         "miner_submit_last_latency_seconds",
         "gauge",
@@ -294,14 +324,14 @@ def _named(views: Iterable[tuple[str, View]]) -> dict[tuple[str, ...], View]:
     return named
 
 
-def _samples(family: Family[View], views: Mapping[tuple[str, ...], View]) -> dict[tuple[str, ...], float]:
+def _samples(family: Family[View], views: Mapping[tuple[str, ...], View]) -> dict[tuple[str, ...], float | Latencies]:
     """What is known of a family, by its label values."""
-    samples = {}
+    samples: dict[tuple[str, ...], float | Latencies] = {}
     for owner, view in views.items():
         values = family.read(view)
         for own, value in values.items() if isinstance(values, Mapping) else (((), values),):
-            if value is not None and math.isfinite(value):
-                samples[tuple(printable(label[:_LABEL_MAX]) for label in owner + own)] = float(value)
+            if isinstance(value, Latencies) or (value is not None and math.isfinite(value)):
+                samples[tuple(printable(label[:_LABEL_MAX]) for label in owner + own)] = value
     return samples
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.base import DeviceInfo, Telemetry
+from miner.work.latency import Latencies
 from miner.work.rate import WINDOWS_S
 
 __all__ = ["WINDOWS_S", "DeviceView", "Snapshot", "SourceView"]
@@ -38,6 +39,7 @@ class SourceView:
     name: str
     connected: bool
     active: bool
+    priority: int  # 0: the preferred one
     failed: str | None  # the sentence, once a person must act
     submitted: int
     accepted: int
@@ -51,6 +53,7 @@ class SourceView:
     latency_s: float | None  # of the last answered share: found to answered
     sending_s: float | None  # of that, found to sent
     answering_s: float | None  # and sent to answered
+    latencies: Latencies  # of every answered share: found to answered
     reconnects: int
     job_age_s: float | None
 
@@ -63,7 +66,7 @@ class Snapshot:
     mining_s: float  # time with something to hash on since the first hash; compiling left out
     started_at: float | None  # Unix time of the first hash
     devices: tuple[DeviceView, ...]
-    sources: tuple[SourceView, ...]
+    sources: tuple[SourceView, ...]  # the preferred one first
     hashes: int
     rate_hps: Mapping[int, float | None]
     best_difficulty: float | None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Self
 
+from .latency import Latencies
 from .share import Answer, Reason
 
 
@@ -29,6 +30,7 @@ class Account:
     latency_s: float | None = None  # of the last answer: found to answered
     sending_s: float | None = None  # of that, found to sent
     answering_s: float | None = None  # and sent to answered
+    latencies: Latencies = field(default_factory=Latencies)  # of every answer
     reconnects: int = 0
 
     def sent(self) -> Self:
@@ -58,6 +60,7 @@ class Account:
         return replace(
             changed,
             latency_s=now - found_at,
+            latencies=self.latencies.taken(now - found_at),
             sending_s=None if answer.sent_at is None else answer.sent_at - found_at,
             answering_s=None if answer.sent_at is None else now - answer.sent_at,
             blocks_accepted=self.blocks_accepted + (answer.block and answer.accepted),

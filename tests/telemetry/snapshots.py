@@ -7,6 +7,7 @@ from typing import Any
 
 from backends.base import DeviceInfo, Kind, Reading, State, Telemetry
 from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
+from miner.work.latency import Latencies
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\u202e\u200b\ud800"
 
@@ -37,8 +38,10 @@ def metered() -> DeviceView:
         activity="ramp 3 of 5",
         power_w=9.5,
         power_source="usb",
+        power_limit_w=12.0,
         temperatures_c=(Reading("chip", 61.4), Reading("board", 48.0)),
         fans_rpm=(Reading("front", 2400.0),),
+        fan=0.6,
         frequency_hz=485e6,
         voltage_v=1.2,
         duty=0.75,
@@ -57,6 +60,7 @@ def source(name: str = "stratum+tcp://pool.example:3333", **values: Any) -> Sour
         name=name,
         connected=True,
         active=True,
+        priority=0,
         failed=None,
         submitted=14,
         accepted=11,
@@ -72,6 +76,7 @@ def source(name: str = "stratum+tcp://pool.example:3333", **values: Any) -> Sour
         hashes=500_000_000,
         sending_s=0.01,
         answering_s=0.04,
+        latencies=Latencies().taken(0.05).taken(0.3),
     )
     return replace(view, **values)
 

@@ -22,6 +22,7 @@ from miner.telemetry.metrics import (
     window,
 )
 from miner.telemetry.snapshot import WINDOWS_S, Snapshot
+from miner.work.latency import Latencies
 from miner.work.share import Reason
 from tests.telemetry.snapshots import HOSTILE, device, metered, snapshot, source
 
@@ -76,6 +77,8 @@ def test_everything_a_device_knows_of_itself_is_there_in_base_units() -> None:
         "miner_frequency_hertz": 485e6,
         "miner_voltage_volts": 1.2,
         "miner_duty_ratio": 0.75,
+        "miner_fan_duty_ratio": 0.6,
+        "miner_power_limit_watts": 12.0,
         "miner_hashrate_expected_hashes_per_second": 500e9,
         "miner_hashrate_measured_hashes_per_second": 480e9,
         "miner_hits_total": 42,
@@ -113,6 +116,23 @@ def test_shares_and_blocks_are_counted_by_pool_with_failures_apart() -> None:
     }.items():
         assert value(view, name, pool="embedded:") == number
     assert value(view, "miner_shares_rejected_total", pool="embedded:", reason="low-difficulty") == 1
+
+
+def test_how_long_answers_took_is_a_histogram_whose_buckets_add_up() -> None:
+    series = exposed(snapshot(sources=(source("p", latencies=Latencies().taken(0.05).taken(0.3).taken(60.0)),)))
+    buckets = {
+        dict(labels)["le"]: number
+        for (name, labels), number in series.items()
+        if name.endswith("latency_seconds_bucket")
+    }
+    assert (buckets["0.025"], buckets["0.05"], buckets["0.5"], buckets["10.0"], buckets["+Inf"]) == (0, 1, 2, 2, 3)
+    assert series["miner_submit_latency_seconds_count", frozenset({("pool", "p")})] == 3
+    assert series["miner_submit_latency_seconds_sum", frozenset({("pool", "p")})] == pytest.approx(60.35)
+
+
+def test_pools_tell_their_place_in_the_order_of_preference() -> None:
+    view = snapshot(sources=(source("a"), source("b", priority=1)))
+    assert [value(view, "miner_pool_priority", pool=pool) for pool in ("a", "b")] == [0, 1]
 
 
 def test_the_run_as_a_whole() -> None:
@@ -154,6 +174,8 @@ def test_what_is_unknown_has_no_sample() -> None:
         "miner_power_watts",
         "miner_temperature_celsius",
         "miner_fan_rpm",
+        "miner_fan_duty_ratio",
+        "miner_power_limit_watts",
         "miner_frequency_hertz",
         "miner_voltage_volts",
         "miner_duty_ratio",
