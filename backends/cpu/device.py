@@ -89,6 +89,7 @@ class CpuDevice:
         if not run:
             return
         run.stopping = True
+        self._forge.rest()
         self._interrupt()
         for thread in run.threads:
             if thread.ident:  # the system may have refused to start all of them

@@ -2,6 +2,7 @@
 
     begin() -> the plan's steps, one by one -> each Use: `search` is set, changed() called
                                                none came: `failure`
+    rest()  -> the step at hand is given up; the next begin() takes it up again
 
 One thread of its own, which gives way once something hashes; what it made outlives stop() and start() of the device.
 """
@@ -17,17 +18,22 @@ from native import KernelError
 from .choice import Choice, Record, reasons
 from .plan import Plan, Prove, Race, Use
 from .search import Search
-from .workshop import Refused
+from .workshop import Interrupted, Refused
 
 
 class Maker(Protocol):
-    """What the forge asks of a `workshop.Workshop`. All but `plan` and `remember` may take seconds and raise."""
+    """What the forge asks of a `workshop.Workshop`. All but `plan` and `remember` may take seconds and raise.
+
+    `interrupt`, from any thread: what runs raises Interrupted soon, and so does what is asked for until `resume`.
+    """
 
     def plan(self) -> Plan: ...
     def prove(self, name: str) -> None: ...
     def race(self, names: Sequence[str]) -> Record: ...
     def load(self, choice: Choice) -> Search: ...
     def remember(self, record: Record) -> None: ...
+    def interrupt(self) -> None: ...
+    def resume(self) -> None: ...
 
 
 def forged(maker: Maker) -> Search:
@@ -57,30 +63,64 @@ class Forge:
         self._maker = maker
         self._settle = settle
         self._log = log
+        self._turn = threading.Lock()  # guards the three below
         self._thread: threading.Thread | None = None
+        self._wanted = False  # to be at work
+        self._resting = False
+        self._plan: Plan | None = None  # the one begun; None before, and after a failure
 
     def begin(self) -> None:
-        """Have it at work, unless it is or has been; after a failure, from the beginning."""
-        if self._thread and (self._thread.is_alive() or self.search):
-            return
-        self._thread = threading.Thread(target=self.work, name="cpu-kernels", daemon=True)
-        self._thread.start()
+        """Have it at work, unless it is or has done all there is; after a failure, from the beginning."""
+        with self._turn:
+            self._wanted, self._resting = True, False
+            if self._plan is None:
+                self.failure = None
+            self._maker.resume()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="cpu-kernels", daemon=True)
+                self._thread.start()
+
+    def rest(self) -> None:
+        """Do no more until the next `begin`; returns at once. Only what compiles in this very process goes on."""
+        with self._turn:
+            self._wanted, self._resting = False, True
+            self._maker.interrupt()
 
     def work(self) -> None:
         """Carry out the whole plan, in the caller's thread."""
-        self.failure, self.refused = None, {}
-        plan = self._maker.plan()
-        while step := plan.next():
+        if self._plan is None:
+            self.failure, self.refused, self._plan = None, {}, self._maker.plan()
+        while self._next_step(self._plan):
+            pass
+
+    def _work(self) -> None:
+        """Thread: until nobody wants more."""
+        while True:
+            with self._turn:
+                if not self._wanted:
+                    self._thread = None
+                    return
+                self._wanted = False
+            self.work()
+
+    def _next_step(self, plan: Plan) -> bool:
+        """Whether there may be another."""
+        if self._resting:
+            return False
+        if step := plan.next():
             known = plan.record
             self._do(plan, step)
             if plan.record is not known:
                 self._maker.remember(plan.record)
             self.refused = dict(plan.refused)
+            return True
         if not plan.in_use:
             told = reasons(plan.candidates, plan.record) | self.refused
             self.failure = "no kernel works here: " + "; ".join(f"{name}: {why}" for name, why in told.items())
+            self._plan = None
             self._log("kernels_exhausted", reason=self.failure)
             self.changed()
+        return False
 
     def _do(self, plan: Plan, step: Prove | Race | Use) -> None:
         match step:
@@ -103,6 +143,8 @@ class Forge:
         self.doing = f"measuring {', '.join(race.names)}"
         try:
             plan.raced(self._maker.race(race.names))
+        except Interrupted:
+            return
         except Exception as e:  # noqa: BLE001 # what is in use goes on, whatever became of the race
             why = str(e) or type(e).__name__
             plan.spoiled(race, why, for_good=isinstance(e, Refused) and e.for_good)
@@ -115,6 +157,8 @@ class Forge:
         self.doing = doing
         try:
             task()
+        except Interrupted:
+            return False
         except Exception as e:  # noqa: BLE001
             why = str(e) or type(e).__name__
             for name in names:

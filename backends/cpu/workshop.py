@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import native
@@ -39,6 +40,10 @@ class Refused(Exception):
         self.for_good = for_good
 
 
+class Interrupted(Exception):
+    """Nothing is wrong: it was asked to stop."""
+
+
 class Workshop:
     """processor: its maker's name for it, under which results are remembered."""
 
@@ -57,6 +62,10 @@ class Workshop:
         self._log = log
         self._command = command
         self._loaded: dict[str, native.Kernel] = {}
+        self._turn = threading.Lock()  # guards the three below
+        self._at_work: subprocess.Popen[bytes] | None = None  # or was
+        self._killed: subprocess.Popen[bytes] | None = None  # by `interrupt`
+        self._interrupted = False
 
     def plan(self) -> Plan:
         """What is to be done, from what the cache holds."""
@@ -105,6 +114,18 @@ class Workshop:
         except OSError as error:
             self._log("kernel_choice_not_kept", reason=str(error))
 
+    def interrupt(self) -> None:
+        """End the process at work, and start none until `resume`: Interrupted."""
+        with self._turn:
+            self._interrupted = True
+            if self._at_work is not None and self._at_work.poll() is None:
+                self._killed = self._at_work
+                self._at_work.kill()
+
+    def resume(self) -> None:
+        with self._turn:
+            self._interrupted = False
+
     def _load(self, name: str) -> native.Kernel:
         if name not in self._loaded:
             try:
@@ -115,20 +136,15 @@ class Workshop:
 
     def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:
         """Do it in a process that no signal for this one reaches, and that ends with it. OSError: it did not start."""
-        with subprocess.Popen(  # noqa: S603 # our own interpreter and module
-            [*self._command, str(os.getpid()), str(self._cache.folder), task, *names],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        ) as process:
+        with self._start(task, names) as process:
             importlib.import_module("native.compiled")  # 0.3 s, needed in a moment, and the other process is at work
             try:
                 said, complaints = process.communicate(timeout=_PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 return Answer(refused=f"took more than {_PATIENCE_S:.0f} s", for_good=True)
+        if process is self._killed:
+            raise Interrupted
         if process.returncode == 0:
             return Answer.model_validate_json(said)
         last = (complaints.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
@@ -137,3 +153,17 @@ class Workshop:
         ended = signal.Signals(-process.returncode)
         short = "memory" in last  # LLVM aborts then too; tomorrow there may be more
         return Answer(refused=f"crashed with {ended.name}: {last}", for_good=ended in _FAULTS and not short)
+
+    def _start(self, task: TASKS, names: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self._turn:
+            if self._interrupted:
+                raise Interrupted
+            self._at_work = subprocess.Popen(  # noqa: S603 # our own interpreter and module
+                [*self._command, str(os.getpid()), str(self._cache.folder), task, *names],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+            return self._at_work

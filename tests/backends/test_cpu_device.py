@@ -99,6 +99,12 @@ class Maker:
     def remember(self, record: Record) -> None:
         """Nothing outlives a test."""
 
+    def interrupt(self) -> None:
+        """What runs here cannot be interrupted."""
+
+    def resume(self) -> None:
+        """And so it needs no resuming."""
+
 
 @contextmanager
 def mining(
@@ -193,7 +199,7 @@ def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
         assert device.telemetry().state is State.OFF
 
 
-def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
+def test_a_kernel_that_comes_after_the_stop_waits_for_the_next_start() -> None:
     probe, release = Probe(), threading.Event()
 
     forge = Forge(Maker({"probe": probe}, prove=lambda _: release.wait(10.0)))
@@ -204,8 +210,11 @@ def test_a_kernel_that_comes_after_the_stop_does_not_touch_the_feed() -> None:
     device.stop(10.0)
     epoch = feed.epoch
     release.set()
-    until(lambda: forge.search is probe and not (forge._thread and forge._thread.is_alive()))
-    assert feed.epoch == epoch and not feed.taken
+    until(lambda: forge._thread is None)
+    assert feed.epoch == epoch and not feed.taken and forge.search is None
+    device.start(FakeFeed())
+    until(lambda: forge.search is probe)
+    device.stop(10.0)
 
 
 class TwoKernels:
@@ -213,11 +222,16 @@ class TwoKernels:
 
     def __init__(self) -> None:
         self.first, self.better, self.release = Probe(), Probe(), threading.Event()
-        self.forge = Forge(Maker({"better": self.better, "first": self.first}, self._prove))
+        self.forge = Forge(self)
+        self._maker = Maker({"better": self.better, "first": self.first})
 
-    def _prove(self, name: str) -> None:
-        if name == "better":
+    def load(self, choice: Choice) -> Any:
+        if choice.single == "better":
             self.release.wait(10.0)
+        return self._maker.load(choice)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._maker, name)
 
 
 def test_a_better_kernel_is_swapped_in_without_waiting_for_the_chunk_that_runs() -> None:

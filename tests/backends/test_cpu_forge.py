@@ -12,7 +12,7 @@ from backends import cpu
 from backends.cpu.choice import Choice, Outcome, Record
 from backends.cpu.forge import Forge, forged
 from backends.cpu.plan import Plan
-from backends.cpu.workshop import Refused
+from backends.cpu.workshop import Interrupted, Refused
 
 GOOD, BEST = cpu.Candidate("good", (), 1.0), cpu.Candidate("best", (), 3.0)
 RATES = {"good": 1.0, "best": 2.0}
@@ -36,6 +36,7 @@ class Maker:
     record: Record = field(default_factory=dict)
     proved: list[str] = field(default_factory=list)
     gate: Callable[[], object] = lambda: None
+    interrupted: threading.Event = field(default_factory=threading.Event)
 
     def plan(self) -> Plan:
         return Plan(self.candidates, self.record, set())
@@ -57,6 +58,12 @@ class Maker:
     def remember(self, record: Record) -> None:
         self.record = record
 
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+    def resume(self) -> None:
+        self.interrupted.clear()
+
 
 def worked(maker: Maker, made: Forge | None = None) -> tuple[Forge, list[str | None]]:
     """A forge that has done its work, and the names of what it had to offer each time that it said so."""
@@ -64,8 +71,8 @@ def worked(maker: Maker, made: Forge | None = None) -> tuple[Forge, list[str | N
     offered: list[str | None] = []
     made.changed = lambda: offered.append(made.search and made.search.name)
     made.begin()
-    assert made._thread
-    made._thread.join(10.0)
+    if thread := made._thread:
+        thread.join(10.0)
     return made, offered
 
 
@@ -129,6 +136,52 @@ def test_a_second_begin_neither_repeats_nor_doubles_the_work() -> None:
     release.set()
     worked(maker, made)
     assert maker.proved == ["best"]
+
+
+def test_at_rest_it_does_nothing_and_goes_on_where_it_was() -> None:
+    started, maker = threading.Event(), Maker([BEST])
+
+    def gate() -> None:
+        if len(maker.proved) == 1:
+            started.set()
+            maker.interrupted.wait(10.0)
+            raise Interrupted
+
+    maker.gate = gate
+    made = Forge(maker)
+    made.begin()
+    assert started.wait(10.0)
+    thread = made._thread
+    made.rest()
+    assert thread
+    thread.join(10.0)
+    assert (made.search, made.failure, made.refused, maker.proved) == (None, None, {}, ["best"])
+    _, offered = worked(maker, made)
+    assert maker.proved == ["best", "best"] and offered[0] == "best"
+
+
+def test_a_rest_that_ends_before_it_was_noticed_loses_nothing() -> None:
+    started, maker = threading.Event(), Maker([BEST])
+
+    def gate() -> None:
+        if len(maker.proved) == 1:
+            started.set()
+            maker.interrupted.wait(10.0)
+            begun_again.wait(10.0)
+            raise Interrupted
+
+    begun_again, maker.gate = threading.Event(), gate
+    made = Forge(maker)
+    made.begin()
+    assert started.wait(10.0)
+    thread = made._thread
+    made.rest()
+    maker.resume = lambda: None  # type: ignore[method-assign] # the fake's step in progress has yet to see the interrupt
+    made.begin()
+    begun_again.set()
+    assert thread
+    thread.join(10.0)
+    assert made.search and made._thread is None
 
 
 def test_it_gives_way_only_once_something_hashes() -> None:

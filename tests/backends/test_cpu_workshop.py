@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from backends import cpu
 from backends.cpu import workshop as workshop_module
 from backends.cpu.choice import Choice, Outcome
 from backends.cpu.forge import forged
-from backends.cpu.workshop import Refused, Workshop
+from backends.cpu.workshop import Interrupted, Refused, Workshop
 
 CANDIDATE = cpu.Candidate("scalar", (), 1.0)
 
@@ -64,6 +65,31 @@ def test_a_compiler_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(workshop_module, "_PATIENCE_S", 0.01)
     refused = prove(tmp_path, "time.sleep(60)")
     assert "took more than" in str(refused) and refused.for_good
+
+
+def test_what_is_interrupted_ends_at_once_and_is_held_against_nobody(tmp_path: Path) -> None:
+    made = staged(tmp_path, "print('at work', file=sys.stderr, flush=True); time.sleep(60)")
+    outcomes: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            made.prove("scalar")
+        except BaseException as e:  # noqa: BLE001
+            outcomes.append(e)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while made._at_work is None:
+        thread.join(0.001)
+    made.interrupt()
+    made.resume()  # before anybody noticed
+    thread.join(10.0)
+    assert [type(outcome) for outcome in outcomes] == [Interrupted]
+    made.interrupt()
+    with pytest.raises(Interrupted):
+        made.race(["scalar"])
+    made.resume()
+    assert staged(tmp_path, """print('{"rates_hps": {}}')""").race(["scalar"]) == {}
 
 
 def test_rates_come_back_from_the_process_that_measured_them(tmp_path: Path) -> None:
