@@ -19,10 +19,12 @@ from miner.arguments import Arguments, parse
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory
+from miner.metrics_guard import guard_of
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, select
 from miner.sources.base import Source, SourceError
 from miner.state_dir import StateError, locate
+from miner.telemetry.guard import TelemetryError
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +112,11 @@ def _check(loaded: Loaded) -> int:
     print(f"configuration: {loaded.file or 'no file'}, sound")
     for warning in loaded.warnings:
         print(f"  note: {warning}")
+    try:
+        guard_of(configuration)
+    except TelemetryError as error:
+        _complain(str(error))
+        sound = False
     inventory = take_inventory(configuration, Host())
     for failure in inventory.failures:
         _complain(failure)

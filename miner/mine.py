@@ -23,6 +23,7 @@ from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory, watch_all
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
+from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
@@ -30,8 +31,9 @@ from miner.share_log import ShareLog, ShareLogError
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.state_dir import Lock, StateDir, StateError
 from miner.summary import SummaryError
+from miner.telemetry.guard import TelemetryError
 from miner.telemetry.metrics import registry
-from miner.telemetry.server import MetricsServer, TelemetryError
+from miner.telemetry.server import MetricsServer
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals
 from miner.ui.lines import Reporter
@@ -157,7 +159,8 @@ class _Run:
         configuration = self._loaded.configuration
         if configuration.metrics:
             where = configuration.metrics
-            server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest))
+            access = guard_of(configuration)
+            server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), guard=access)
             self._held.callback(server.close)
         for info in self._selected:
             self._add(info)

@@ -233,10 +233,25 @@ class _Judge:
             if wrong := address_problem(pool.address, networks_of(pool.url, configuration.network)):
                 problems.append(f"{table.origins['address']}: {wrong}")
         self._judge_quotas(configuration)
+        self._judge_metrics(configuration)
         if configuration.address is None or self._pools:
             return
         if wrong := address_problem(configuration.address, networks_of(EMBEDDED, None)):
             problems.append(f"{self._heard['address',].origin}: {wrong}")
+
+    def _judge_metrics(self, configuration: Configuration) -> None:
+        """User and password, certificate and key: both or neither, and for something that is served."""
+        for pair in (("metrics_user", "metrics_password_file"), ("metrics_cert", "metrics_key")):
+            for key, other in (pair, pair[::-1]):
+                if getattr(configuration, key) is None:
+                    continue
+                if getattr(configuration, other) is None:
+                    self._findings.problems.append(f"{self._heard[key,].origin}: {other} is missing beside it")
+                if configuration.metrics is None:
+                    self._findings.warnings.append(f"{self._heard[key,].origin}: counts only with metrics")
+        if ":" in (configuration.metrics_user or ""):
+            origin = self._heard["metrics_user",].origin
+            self._findings.problems.append(said(origin, configuration.metrics_user, "it must not contain a colon"))
 
     def _judge_quotas(self, configuration: Configuration) -> None:
         """Parts of a whole: said for every pool or for none; where nothing is divided they are said in vain."""

@@ -20,7 +20,10 @@ from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
 
 PREFIX = "MINER_"
-PATHS = ("password_file", "cookie_file", "ca_file", "summary", "share_log", "state_dir")
+PATHS = (
+    *("password_file", "cookie_file", "ca_file", "summary", "share_log", "state_dir"),
+    *("metrics_password_file", "metrics_cert", "metrics_key"),
+)
 HOST, DEVICE = "{host}", "{device}"  # what stands for the machine's and a device's name in a user and password
 # Of a pool's keys those that are said of it alone, and have a default.
 STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
@@ -212,6 +215,16 @@ class Configuration(_Section):
     )
     metrics: Annotated[Annotated[InstanceOf[Endpoint], _from_text(Endpoint.parse)] | None, Told(_SEEN, "HOST:PORT")] = (
         Field(None, description="let Prometheus scrape http://HOST:PORT/metrics")
+    )
+    metrics_user: Annotated[Text | None, Told(_SEEN)] = Field(None, description="who may scrape the metrics")
+    metrics_password_file: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
+        None, description="a file whose first line is the password for that"
+    )
+    metrics_cert: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
+        None, description="serve the metrics over TLS, with this certificate (PEM, the whole chain)"
+    )
+    metrics_key: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
+        None, description="the key of that certificate (PEM, not encrypted)"
     )
     log_format: Annotated[Literal["text", "json"], Told(_SEEN, "FORMAT")] = Field(
         "text", description="log lines for people (text) or machines (json)"

@@ -2,7 +2,8 @@
 
 prometheus_client's own WSGI application answers GET /metrics (text or OpenMetrics, as the scraper asks); every other
 path is unknown. A scrape reads the latest snapshot and nothing else. Requests are bounded in number and in time, so
-that a peer that never finishes its request costs one thread for a few seconds.
+that a peer that never finishes its request, or its TLS handshake, costs one thread for a few seconds. Metrics are
+rendered one request at a time, and a flood of equal requests is answered with one rendering.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable
@@ -22,13 +24,18 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from .guard import Guard, Login, TelemetryError
+
 if TYPE_CHECKING:  # exists in type stubs only
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/metrics"
 REQUESTS_AT_ONCE = 8
 REQUEST_S = 10.0  # from accept to the last byte of the answer, Prometheus's own default
+FRESH_S = 0.25  # how long a rendering may be handed out again; snapshots are made once a second
+RENDERINGS = 8  # kept, of different requests
 
+_DECIDING = ("REQUEST_METHOD", "QUERY_STRING", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")  # what an answer depends on
 _REASONS = {
     errno.EADDRINUSE: "another program has that port; choose another",
     errno.EACCES: "ports below 1024 need privileges; choose a higher one",
@@ -38,28 +45,35 @@ _REASONS = {
 log = structlog.get_logger(__name__)
 
 
-class TelemetryError(Exception):
-    """Telemetry cannot be offered as configured; the message is for the operator."""
-
-
 class MetricsServer:
     """Serves a registry from construction until close()."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, request_s: float = REQUEST_S) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        request_s: float = REQUEST_S,
+        guard: Guard | None = None,
+    ) -> None:
         """Bind exactly `host` (a name, an IPv4 or an IPv6 address) and serve; port 0 takes a free one.
+
+        `guard`: who may read; None: whoever reaches it.
 
         Raises TelemetryError when that address cannot be bound.
         """
+        guard = guard or Guard()
+        self._scheme = "https" if guard.tls else "http"
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._server = _Server(family, address, request_s)
+            self._server = _Server(family, address, request_s, guard.tls)
         except OSError as error:
             reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
             raise TelemetryError(f"metrics cannot be served on {_joined(host, port)}: {reason}") from error
-        self._server.set_app(_application(registry))
+        self._server.set_app(_application(registry, guard.login))
         self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
         if not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback:
-            log.warning("metrics_public", address=_joined(self.host, self.port), hint="anyone who reaches it can read")
+            self._warn(guard)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
         log.info("metrics_serving", url=self.url)
@@ -67,7 +81,7 @@ class MetricsServer:
     @property
     def url(self) -> str:
         """What goes into a browser or into Prometheus's configuration."""
-        return f"http://{_joined(self.host, self.port)}{PATH}"
+        return f"{self._scheme}://{_joined(self.host, self.port)}{PATH}"
 
     def close(self) -> None:
         """Stop accepting, cut what is still open, free the port. Idempotent."""
@@ -75,6 +89,14 @@ class MetricsServer:
         self._thread.join()
         self._server.server_close()
         self._server.cut(before=float("inf"))
+
+    def _warn(self, guard: Guard) -> None:
+        """Of what other machines may see."""
+        address = _joined(self.host, self.port)
+        if guard.login is None:
+            log.warning("metrics_public", address=address, hint="anyone who reaches it can read: set metrics_user")
+        elif guard.tls is None:
+            log.warning("metrics_password_in_clear", address=address, hint="set metrics_cert, or listen on 127.0.0.1")
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +110,11 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, family: socket.AddressFamily, address: Any, request_s: float) -> None:
+    def __init__(
+        self, family: socket.AddressFamily, address: Any, request_s: float, tls: ssl.SSLContext | None
+    ) -> None:
         self.address_family = family
+        self._tls = tls
         self._request_s = request_s
         self._started: dict[socket.socket, float] = {}  # one dict operation at a time: safe between threads
         super().__init__(address, _Handler)
@@ -99,6 +124,13 @@ class _Server(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Without a handshake, which the request's own thread does at its first read."""
+        request, address = super().get_request()
+        if self._tls:
+            request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's hooks
         return len(self._started) < REQUESTS_AT_ONCE
@@ -132,19 +164,49 @@ class _Handler(WSGIRequestHandler):
         """Scrapes are not logged."""
 
 
-def _application(registry: CollectorRegistry) -> WSGIApplication:
-    metrics: WSGIApplication = make_wsgi_app(registry)
+class _Renderings:
+    """The registry rendered by prometheus_client, once for all who ask the same within FRESH_S."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._render: WSGIApplication = make_wsgi_app(registry)
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, ...], tuple[float, str, list[tuple[str, str]], bytes]] = {}
+
+    def answer(self, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status, headers and body. Raises whatever reading the snapshot raises."""
+        asked = tuple(environ.get(name, "") for name in _DECIDING)
+        with self._lock:
+            kept = self._kept.get(asked)
+            if kept is None or time.monotonic() - kept[0] > FRESH_S:
+                said: list[Any] = []
+                body = b"".join(self._render(environ, lambda *head: said.extend(head)))  # type: ignore[arg-type]
+                if len(self._kept) >= RENDERINGS:
+                    self._kept.clear()
+                kept = self._kept[asked] = (time.monotonic(), said[0], said[1], body)
+            return kept[1:]
+
+
+def _application(registry: CollectorRegistry, login: Login | None) -> WSGIApplication:
+    renderings = _Renderings(registry)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def plain(status: str, text: str, *headers: tuple[str, str]) -> Iterable[bytes]:
+            start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers])
+            return [f"{text}\n".encode()]
+
+        if login and not login.opens(environ.get("HTTP_AUTHORIZATION", "")):
+            log.debug("metrics_refused", client=environ.get("REMOTE_ADDR"))
+            asked = ("WWW-Authenticate", 'Basic realm="miner", charset="UTF-8"')
+            return plain("401 Unauthorized", "The metrics need the user and the password of this miner.", asked)
         if environ["PATH_INFO"] != PATH:
-            start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-            return [f"The metrics are at {PATH}\n".encode()]
+            return plain("404 Not Found", f"The metrics are at {PATH}")
         try:
-            return metrics(environ, start_response)
+            status, headers, body = renderings.answer(environ)
         except Exception:
             log.exception("metrics_scrape_failed")
-            start_response("500 Internal Server Error", [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"The metrics could not be rendered; the log says why.\n"]
+            return plain("500 Internal Server Error", "The metrics could not be rendered; the log says why.")
+        start_response(status, headers)
+        return [body]
 
     return answer
 

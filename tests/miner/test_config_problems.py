@@ -48,6 +48,18 @@ IN_A_FILE = {
     "endpoint": ('metrics = "9332"', 'metrics is "9332": it is written HOST:PORT, as 127.0.0.1:9332'),
     "endpoint's port": ('metrics = "h:65536"', 'metrics is "h:65536": it is written HOST:PORT'),
     "endpoint's IPv6": ('metrics = "[::g]:1"', 'metrics is "[::g]:1": what stands in the brackets is no IPv6 address'),
+    "a user of the metrics without a password": (
+        'metrics = "127.0.0.1:1"\nmetrics_user = "me"',
+        "metrics_user: metrics_password_file is missing beside it",
+    ),
+    "a certificate of the metrics without its key": (
+        'metrics = "127.0.0.1:1"\nmetrics_cert = "c"',
+        "metrics_cert: metrics_key is missing beside it",
+    ),
+    "a colon in the metrics' user": (
+        'metrics = "127.0.0.1:1"\nmetrics_user = "a:b"\nmetrics_password_file = "p"',
+        'metrics_user is "a:b": it must not contain a colon',
+    ),
     "unknown backend": ('backend = "cpus"', 'backend is "cpus": no such backend is installed; did you mean cpu?'),
     "unbuilt backend": (
         'backend = "opencl"',

@@ -304,3 +304,13 @@ def test_a_quota_is_said_for_every_pool_or_for_none(operator: Operator) -> None:
 def test_a_quota_that_counts_for_nothing_is_warned_of(operator: Operator) -> None:
     operator.writes(QUOTAS)
     assert any("counts only with strategy quota" in warning for warning in operator.starts().warnings)
+
+
+def test_who_may_scrape_the_metrics_is_told_by_files(operator: Operator) -> None:
+    operator.writes(
+        'metrics = "0.0.0.0:9332"\nmetrics_user = "p"\nmetrics_password_file = "pw"\n'
+        'metrics_cert = "c.pem"\nmetrics_key = "k.pem"'
+    )
+    configuration = operator.starts().configuration
+    assert configuration.metrics_password_file == operator.cwd / "pw"
+    assert (configuration.metrics_cert, configuration.metrics_key) == (operator.cwd / "c.pem", operator.cwd / "k.pem")

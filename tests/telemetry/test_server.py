@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from miner.telemetry.guard import Guard, Login, TelemetryError, tls_context
 from miner.telemetry.metrics import registry
-from miner.telemetry.server import REQUESTS_AT_ONCE, MetricsServer, TelemetryError
+from miner.telemetry.server import FRESH_S, REQUESTS_AT_ONCE, MetricsServer
 from miner.telemetry.snapshot import Snapshot
 from tests.telemetry.snapshots import snapshot
 
@@ -134,3 +139,126 @@ def test_closing_frees_port_and_thread_even_with_a_request_open() -> None:
     assert not any(thread.name == "metrics" for thread in threading.enumerate())
     with MetricsServer("127.0.0.1", server.port, CollectorRegistry()):
         pass
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1, its key, and a client's context that trusts it."""
+    folder = tmp_path_factory.mktemp("certificate")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    cert, key = folder / "metrics.pem", folder / "metrics.key"
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(str(cert), append=number > 0)
+    issued.private_key_pem.write_to_path(str(key))
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    return cert, key, trust
+
+
+LOGIN = Login("prometheus", "s3cret: with colons")
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Basic",
+        "Basic !!!",
+        "Bearer " + basic(LOGIN.user, LOGIN.password)[6:],
+        basic("prometheus", "s3cret"),
+        basic("other", LOGIN.password),
+        basic("prometheus:s3cret", " with colons") + "x",
+    ],
+)
+def test_whoever_does_not_know_the_password_is_refused_before_anything_is_rendered(authorization: str) -> None:
+    def unread() -> Snapshot:
+        raise AssertionError("rendered for a stranger")
+
+    with MetricsServer("127.0.0.1", 0, registry(unread), guard=Guard(LOGIN)) as server:
+        status, _, body = get(server, Authorization=authorization)
+    assert status == 401
+    assert LOGIN.password.encode() not in body
+
+
+def test_whoever_knows_the_password_scrapes() -> None:
+    with MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(LOGIN)) as server:
+        assert get(server, Authorization=basic(LOGIN.user, LOGIN.password))[0] == 200
+        assert get(server, Authorization=basic(LOGIN.user, LOGIN.password).replace("Basic", "basic"))[0] == 200
+
+
+def test_the_password_is_in_no_log_and_in_no_representation() -> None:
+    with capture_logs() as logs, MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(LOGIN)) as server:
+        get(server, Authorization=basic(LOGIN.user, "wrong"))
+    assert LOGIN.password not in repr(logs) + repr(LOGIN) + repr(Guard(LOGIN))
+    assert "wrong" not in repr(logs)
+
+
+def test_with_a_certificate_the_metrics_travel_over_tls(certificate: tuple[Path, Path, ssl.SSLContext]) -> None:
+    cert, key, trust = certificate
+    with MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(tls=tls_context(cert, key))) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}/metrics"
+        with contextlib.closing(http.client.HTTPSConnection(server.host, server.port, context=trust)) as connection:
+            connection.request("GET", "/metrics")
+            assert b"miner_hashes_total" in connection.getresponse().read()
+        with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+            get(server)
+
+
+def test_a_handshake_that_never_comes_is_cut_off_and_hinders_nobody(
+    certificate: tuple[Path, Path, ssl.SSLContext],
+) -> None:
+    cert, key, trust = certificate
+    guard = Guard(tls=tls_context(cert, key))
+    with (
+        MetricsServer("127.0.0.1", 0, registry(snapshot), request_s=2.0, guard=guard) as server,
+        socket.create_connection((server.host, server.port)) as silent,
+    ):
+        with contextlib.closing(http.client.HTTPSConnection(server.host, server.port, context=trust)) as connection:
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().status == 200
+        assert ends(silent)
+
+
+def test_a_key_of_another_certificate_is_a_sentence(
+    certificate: tuple[Path, Path, ssl.SSLContext], tmp_path: Path
+) -> None:
+    cert, _, _ = certificate
+    trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(str(tmp_path / "key"))
+    for key in (tmp_path / "key", tmp_path / "none"):
+        with pytest.raises(TelemetryError, match=r"metrics\.pem and .*: \w"):
+            tls_context(cert, key)
+
+
+@pytest.mark.parametrize(("login", "event"), [(None, "public"), (LOGIN, "password_in_clear")])
+def test_what_other_machines_could_read_is_warned_of(login: Login | None, event: str) -> None:
+    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), guard=Guard(login)):
+        pass
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [f"metrics_{event}"]
+
+
+def test_with_a_password_and_a_certificate_there_is_nothing_to_warn_of(
+    certificate: tuple[Path, Path, ssl.SSLContext],
+) -> None:
+    guard = Guard(LOGIN, tls_context(*certificate[:2]))
+    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), guard=guard):
+        pass
+    assert not [entry for entry in logs if entry["log_level"] == "warning"]
+
+
+def test_a_flood_of_equal_scrapes_is_rendered_once_in_a_while() -> None:
+    rendered = []
+
+    def counted() -> Snapshot:
+        rendered.append(time.monotonic())
+        return snapshot()
+
+    begun = time.monotonic()
+    with MetricsServer("127.0.0.1", 0, registry(counted)) as server:
+        answers = [get(server) for _ in range(50)]
+    assert len(rendered) <= 1 + (time.monotonic() - begun) / FRESH_S
+    assert all(status == 200 for status, _, _ in answers)
