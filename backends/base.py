@@ -302,3 +302,16 @@ class Backend(Protocol):
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call `changed` (any thread) when a probe would answer otherwise; returns what ends the watch."""
         ...
+
+
+@runtime_checkable
+class PowerSwitch(Protocol):
+    """What a backend has besides when its devices go on drawing power without a host."""
+
+    def turn_off(self, info: DeviceInfo) -> None:
+        """Put a device that no miner drives into its safest state. Raises BackendError when it may not be off."""
+        ...
+
+    def unlatch(self, serial: str) -> bool:
+        """Let a device start again that is kept off for safety; whether it was. Raises BackendError."""
+        ...

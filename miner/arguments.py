@@ -12,12 +12,14 @@ from typing import Literal, cast
 from miner.config import Option, options
 from miner.printable import printable
 
-Command = Literal["mine", "devices", "check", "ledger"]
+Command = Literal["mine", "devices", "check", "ledger", "off", "unlatch"]
 _COMMANDS: Mapping[Command, str] = {
     "mine": "what happens when no command is given",
     "devices": "list what is in the machine, and why anything is unusable",
     "check": "validate the configuration, down to reaching the pools, without mining",
     "ledger": "print what each pool was given and what it accepted, day by day",
+    "off": "put USB miners that nobody drives in reset; all, or those of --device",
+    "unlatch": "let a USB miner start again that is kept off for safety: unlatch SERIAL",
 }
 _DESCRIPTION = """\
 Mines Bitcoin (SHA-256d). Without a pool it mines a private chain whose coins are worth nothing, on the CPU only.
@@ -34,6 +36,7 @@ class Arguments:
     command: Command
     config: str | None
     json: bool
+    serial: str | None  # what `unlatch` is about
     flags: Mapping[str, str | Sequence[str]]  # option name -> its text, or texts where it may be repeated
 
 
@@ -47,12 +50,16 @@ def parse(argv: Sequence[str]) -> Arguments:
     if unknown:
         parser.error(_unknown(unknown[0], parser))
     given = vars(values)
-    command = given.pop("command")
+    command, serial = given.pop("command"), given.pop("serial")
     if command not in _COMMANDS:  # not argparse's to check: after an unknown flag it would blame that flag's value
         parser.error(f"there is no command {printable(command)}; there are {', '.join(_COMMANDS)}")
     if given["json"] and command not in ("devices", "ledger"):
         parser.error("--json goes with the commands devices and ledger")
-    return Arguments(cast("Command", command), given.pop("config"), given.pop("json"), given)
+    if serial is not None and command != "unlatch":
+        parser.error(f"unexpected argument: {printable(serial)}")
+    if serial is None and command == "unlatch":
+        parser.error("unlatch whom? `miner devices` shows the serial numbers")
+    return Arguments(cast("Command", command), given.pop("config"), given.pop("json"), serial, given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("command", nargs="?", default="mine", help=argparse.SUPPRESS)
+    parser.add_argument("serial", nargs="?", default=None, help=argparse.SUPPRESS)
     for title in dict.fromkeys(option.told.group for option in options()):
         group = parser.add_argument_group(title)
         for option in options():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from backends.base import DeviceInfo, Host
+from backends.base import BackendError, DeviceInfo, Host
 from miner import logs, state_dir
 from miner.arguments import Arguments, parse
 from miner.config import ConfigError, Configuration, Loaded, load
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status (wrong usage ends in SystemExit with 2)."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    if "list" in arguments.flags.get("virtual", ()):
+        return _virtual_boards()
     try:
         loaded = load(arguments.flags, os.environ, Path.cwd(), file=arguments.config)
     except ConfigError as error:
@@ -47,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(loaded)
         case "ledger":
             return _ledger(configuration, as_json=arguments.json)
+        case "off":
+            return _off(configuration)
+        case "unlatch":
+            return _unlatch(configuration, arguments.serial or "")
         case "mine":
             return _mine(arguments, loaded)
 
@@ -100,7 +106,7 @@ def _print_failures(inventory: Inventory) -> None:
     for failure in inventory.failures:
         _complain(failure)
     if not inventory.infos:
-        _complain("no device was found")
+        _complain("; ".join(["no device was found", *inventory.hints]))
 
 
 def _check(loaded: Loaded) -> int:
@@ -161,6 +167,41 @@ def _ledger(configuration: Configuration, *, as_json: bool) -> int:
             print(printable(line))
     else:
         print(printable(f"nothing is in the ledger yet ({folder})"))
+    return ExitCode.DONE
+
+
+def _off(configuration: Configuration) -> int:
+    from miner.switch import turn_off  # noqa: PLC0415  as above
+
+    outcomes = list(turn_off(configuration, os.environ))
+    for sentence, is_off in outcomes:
+        (print if is_off else _complain)(printable(sentence))
+    if not outcomes:
+        print("nothing is plugged in that would have to be turned off")
+    return ExitCode.DONE if all(is_off for _, is_off in outcomes) else ExitCode.FAILED
+
+
+def _unlatch(configuration: Configuration, serial: str) -> int:
+    from miner.switch import unlatch  # noqa: PLC0415  as above
+
+    try:
+        was = unlatch(configuration, os.environ, serial)
+    except (BackendError, StateError) as error:
+        _complain(str(error))
+        return ExitCode.FAILED
+    if not was:
+        _complain(f"{serial} is not kept off; `miner devices` shows what is")
+        return ExitCode.FAILED
+    print(printable(f"{serial}: may start again; restart its miner, or unplug and replug it"))
+    return ExitCode.DONE
+
+
+def _virtual_boards() -> int:
+    from backends.asic.virtual import Fault, catalogue  # noqa: PLC0415  as above
+
+    for kind in catalogue():
+        print(f"{kind.name:14} {kind.title}: {kind.chips} x {kind.chip.name}")
+    print(f"to each: ,serial=TEXT and ,fault=NAME[:NUMBER] of {', '.join(Fault)}")
     return ExitCode.DONE
 
 

@@ -131,6 +131,10 @@ class Engine:
         keeper.end()
         return await asyncio.to_thread(keeper.join, OFF_S)
 
+    def devices_off(self) -> list[str]:
+        """The devices that have come to rest, by id; after `run`."""
+        return [device for device, keeper in self._keepers.items() if keeper.join(0.0)]
+
     def stop(self, reason: str = "stopped") -> None:
         """Finish: come to rest, hand in what was found, return from `run`."""
         self._finish(Finish(ok=True, reason=reason))

@@ -31,6 +31,14 @@ class Inventory:
     backends: tuple[Backend, ...]
 
     @property
+    def hints(self) -> tuple[str, ...]:
+        """What backends without any device would tell an operator who asked for them alone."""
+        if len(self.backends) != 1 or self.found:
+            return ()
+        hint = getattr(self.backends[0], "absent", None)
+        return (hint,) if isinstance(hint, str) else ()
+
+    @property
     def infos(self) -> tuple[DeviceInfo, ...]:
         return tuple(found.info for found in self.found)
 

@@ -14,12 +14,13 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from backends.base import DeviceInfo, Host
+from backends.base import DeviceInfo, Host, PowerSwitch
 from miner import logs, state_dir, summary
 from miner.arguments import Arguments
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
+from miner.guard import Guard
 from miner.inventory import Inventory, take_inventory, watch_all
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
@@ -136,6 +137,7 @@ class _Run:
         self._changed = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._locks: dict[str, Lock] = {}
+        self._guard: Guard | None = None
         configuration = loaded.configuration
         self._host = Host(state, log.info)
         self._inventory = take_inventory(configuration, self._host)
@@ -170,6 +172,9 @@ class _Run:
         reporter = Reporter()
         self.engine.each_second(lambda snapshot: self._tell(reporter, snapshot))
         finish = asyncio.run(self._main())
+        if self._guard:
+            for device in self.engine.devices_off():
+                self._guard.off(device)
         if self._screen:
             self._screen.close()
         return finish
@@ -208,7 +213,10 @@ class _Run:
 
     def _select(self, inventory: Inventory) -> tuple[DeviceInfo, ...]:
         configuration = self._loaded.configuration
-        selection = select(inventory.infos, configuration.device, consented=configuration.consented)
+        try:
+            selection = select(inventory.infos, configuration.device, consented=configuration.consented)
+        except SelectionError as error:
+            raise SelectionError("; ".join([str(error), *inventory.hints])) from error
         for info, reason in selection.passed_over:
             log.info("device_passed_over", device=info.id, reason=reason)
         return selection.chosen
@@ -219,7 +227,17 @@ class _Run:
         if lock is not None:
             self._locks[info.id] = lock
             self._held.callback(lock.close)
-        self.engine.add_device(info, self._inventory.device(info.id).open)
+        found = self._inventory.device(info.id)
+        if isinstance(found.backend, PowerSwitch) and not info.virtual:
+            self._watched(info.id)
+        self.engine.add_device(info, found.open)
+
+    def _watched(self, device: str) -> None:
+        """Have it turned off should this process be killed."""
+        if self._guard is None:
+            self._guard = Guard(self._arguments.config)
+            self._held.callback(self._guard.close)
+        self._guard.on(device)
 
     def _devices_changed(self) -> None:
         """Something was plugged in or out: follow, one look at a time."""
@@ -242,6 +260,8 @@ class _Run:
                     log.error("device_not_off", device=gone)
                     continue  # its lock stays, and it is not added again, while a driver may still be at it
                 del mining[gone]
+                if self._guard:
+                    self._guard.off(gone)
                 if lock := self._locks.pop(gone, None):
                     lock.close()
             for new in chosen.keys() - mining.keys():

@@ -57,18 +57,18 @@ def obstacle(device: DeviceInfo, *, consented: bool) -> str | None:
 
 
 def _asked(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None], entry: str) -> list[DeviceInfo]:
-    matching = _matching(devices, entry)
-    if not matching:
+    meant = matching(devices, entry)
+    if not meant:
         there = ", ".join(f"{index} {_named(device)}" for index, device in enumerate(devices))
         raise SelectionError(f"--device {printable(entry)} fits nothing; there is: {there or 'no device at all'}")
-    able = [device for device in matching if obstacles[device.id] is None]
+    able = [device for device in meant if obstacles[device.id] is None]
     if not able:
-        raise SelectionError(f"--device {printable(entry)}: {_each(matching, obstacles)}")
+        raise SelectionError(f"--device {printable(entry)}: {_each(meant, obstacles)}")
     return able
 
 
-def _matching(devices: Sequence[DeviceInfo], entry: str) -> list[DeviceInfo]:
-    """By the most exact of its meanings that fits anything: id, index, kind or backend, part of the model's name."""
+def matching(devices: Sequence[DeviceInfo], entry: str) -> list[DeviceInfo]:
+    """What an entry of --device means, the most exact that fits: id, index, kind or backend, part of a name."""
     word = entry.casefold()
     if exact := [device for device in devices if device.id.casefold() == word]:
         return exact

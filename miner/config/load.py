@@ -27,7 +27,7 @@ from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 
-_PLANNED = ("opencl", "asic")  # announced, so an operator will ask; once installed they are like any other
+_PLANNED = ("opencl",)  # announced, so an operator will ask; once installed they are like any other
 # What a reload takes over.
 _LIVE: tuple[str, ...] = (
     "pool",

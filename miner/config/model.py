@@ -297,6 +297,13 @@ _SHORTCUTS = (
         Told(_WITH, "N", numeric=True),
         "how many threads the CPU hashes with (default: one per core)",
     ),
+    Option(
+        "virtual",
+        ("backends", "asic", "virtual"),
+        tuple[str, ...],
+        Told(_WITH, "KIND", separator=" "),
+        "plug in an emulated USB miner, for backend asic; list: name them; repeatable",
+    ),
 )
 
 

@@ -24,8 +24,12 @@ def test_a_command_and_flags_may_come_in_any_order(argv: list[str], command: str
     assert (arguments.command, arguments.flags) == (command, flags)
 
 
+def test_unlatch_takes_the_serial_number_of_one_board() -> None:
+    assert parse(["unlatch", "F0000001"]).serial == "F0000001"
+
+
 def test_config_and_json_are_not_options_of_the_configuration() -> None:
-    assert parse(["devices", "--json", "--config", "f"]) == Arguments("devices", "f", json=True, flags={})
+    assert parse(["devices", "--json", "--config", "f"]) == Arguments("devices", "f", json=True, serial=None, flags={})
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,8 @@ def test_config_and_json_are_not_options_of_the_configuration() -> None:
         (["check", "devices"], "unexpected argument: devices"),
         (["bench"], "there is no command bench; there are mine, devices, check"),
         (["--blocks"], "argument --blocks: expected one argument"),
+        (["unlatch"], "unlatch whom?"),
+        (["off", "F0000001"], "unexpected argument: F0000001"),
         (["--json"], "--json goes with the commands devices and ledger"),
     ],
 )

@@ -89,7 +89,7 @@ IN_A_FILE = {
         "[backends.cpo]\nthreads = 2",
         "backends.cpo: no such backend is installed; did you mean cpu?",
     ),
-    "unbuilt backend's table": ("[backends.asic]", "backends.asic: the asic backend is not built yet"),
+    "unbuilt backend's table": ("[backends.opencl]", "backends.opencl: the opencl backend is not built yet"),
     "broken backend's table": ("[backends.broken]", "backends.broken: backend 'broken' cannot be imported"),
     "pool in single brackets": (
         '[pool]\nurl = "embedded:"',
@@ -214,7 +214,7 @@ IN_A_FLAG = {
     "number": (("--blocks", "3x"), '--blocks is "3x": it must be a whole number'),
     "threads": (("--threads", "0"), "--threads is 0: it must be at least 1"),
     "choice": (("--log-format", "xml"), "--log-format is \"xml\": it must be 'text' or 'json'"),
-    "backend": (("--backend", "asic"), '--backend is "asic": the asic backend is not built yet'),
+    "backend": (("--backend", "opencl"), '--backend is "opencl": the opencl backend is not built yet'),
     "pool": (
         ("--pool", "stratum2+tcp://h:1"),
         '--pool is "stratum2+tcp://h:1": a Stratum V2 pool (stratum2+tcp:) is to come',

@@ -27,8 +27,11 @@ def keys(model: Any) -> set[str]:
     return set(model.model_fields)
 
 
-def cpu_options() -> Any:
-    return load_backend("cpu").Options
+BACKENDS = ("cpu", "asic")
+
+
+def options_of(backend: str) -> Any:
+    return load_backend(backend).Options
 
 
 def test_the_example_as_it_stands_changes_nothing(tmp_path: Path) -> None:
@@ -42,15 +45,16 @@ def test_the_example_names_every_key_and_no_other() -> None:
     table = tomllib.loads(UNCOMMENTED)
     assert set(table) == keys(Configuration)
     assert set(table["pool"][0]) == keys(Pool)
-    assert set(table["backends"]) == {"cpu"}
-    assert set(table["backends"]["cpu"]) == keys(cpu_options())
+    assert set(table["backends"]) == set(BACKENDS)
+    for backend in BACKENDS:
+        assert set(table["backends"][backend]) == keys(options_of(backend))
 
 
 def test_the_example_shows_valid_values_and_the_real_defaults() -> None:
     table = tomllib.loads(UNCOMMENTED)
     shown = Configuration.model_validate(table)
-    cpu = cpu_options().model_validate(table["backends"]["cpu"])
-    for said, model in ((shown, Configuration), (cpu, cpu_options())):
+    sections = [(options_of(name).model_validate(table["backends"][name]), options_of(name)) for name in BACKENDS]
+    for said, model in ((shown, Configuration), *sections):
         for key, field in model.model_fields.items():
             if field.default not in (None, ()) and not field.is_required() and field.default_factory is None:
                 assert getattr(said, key) == field.default, key
@@ -79,7 +83,8 @@ def rows(text: str, heading: str) -> list[str]:
 def test_the_reference_lists_every_key_and_no_other() -> None:
     assert rows(CONFIGURATION, "## The file") == list(Configuration.model_fields)
     assert rows(CONFIGURATION, "## Pools")[: len(keys(Pool))] == list(Pool.model_fields)
-    assert rows(CONFIGURATION, "### `[backends.cpu]`") == list(cpu_options().model_fields)
+    for backend in BACKENDS:
+        assert rows(CONFIGURATION, f"### `[backends.{backend}]`") == list(options_of(backend).model_fields)
 
 
 def test_the_reference_lists_every_scheme_and_what_it_needs() -> None:
@@ -100,7 +105,7 @@ def test_the_reference_lists_every_flag_as_help_does(capsys: pytest.CaptureFixtu
         parse(["--help"])
     helped = re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+(?: [A-Z:]+)?)", capsys.readouterr().out)
     listed = re.findall(r"(?m)^\| `([^`]+)` \|", COMMAND_LINE)
-    assert sorted(listed) == sorted([*helped, "mine", "devices", "check", "ledger"])
+    assert sorted(listed) == sorted([*helped, "mine", "devices", "check", "ledger", "off", "unlatch"])
     mentioned = set(re.findall(r"`(--[a-z-]+)", COMMAND_LINE + CONFIGURATION))
     assert mentioned == {flag.split(maxsplit=1)[0] for flag in helped}
 
@@ -122,4 +127,7 @@ def test_the_systemd_unit_starts_the_miner_as_it_is() -> None:
     assert service["Type"] == "notify"
     assert service["ExecReload"].endswith("-HUP $MAINPID")
     assert str(ExitCode.USAGE.value) in service["RestartPreventExitStatus"].split()
+    program, *argv = service["ExecStopPost"].split()
+    assert program == service["ExecStart"].split()[0]
+    assert (parse(argv).command, parse(argv).config) == ("off", arguments.config)
     assert "MemoryDenyWriteExecute" not in service, "kernels are compiled while it runs"

@@ -1,0 +1,107 @@
+"""What is remembered of a board over restarts: when it was turned off for safety, and whether a person must look at it.
+
+One file for each board, in the state folder, named by its serial number; without a folder it is kept for this run.
+A file that cannot be understood latches its board: on any doubt it is off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backends.base import BackendError
+
+_FOLDER = "asic"
+_KEPT_TRIPS = 32
+_SIZE_MAX = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`trips`: Unix times, oldest first. `latched`: why it stays off; None: it may start."""
+
+    trips: tuple[float, ...] = ()
+    latched: str | None = None
+
+
+class Latches:
+    """Thread-safe: what one board's supervisor writes nobody else does, but a person who removes it."""
+
+    def __init__(self, state_dir: Path | None, wall: Callable[[], float] = time.time) -> None:
+        self._folder = state_dir / _FOLDER if state_dir else None
+        self._wall = wall
+        self._unkept: dict[str, Record] = {}
+
+    def record(self, serial: str) -> Record:
+        """What is known of this board."""
+        if serial in self._unkept or self._folder is None:
+            return self._unkept.get(serial, Record())
+        path = self._path(self._folder, serial)
+        try:
+            with path.open("rb") as file:
+                return _parsed(file.read(_SIZE_MAX))
+        except FileNotFoundError:
+            return Record()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            return Record(latched=f"{path} cannot be read ({error})")
+
+    def ages_s(self, serial: str) -> list[float]:
+        """How long ago it was turned off for safety, oldest first; a clock set back makes none younger than now."""
+        now = self._wall()
+        return [max(now - at, 0.0) for at in self.record(serial).trips]
+
+    def trip(self, serial: str) -> None:
+        """It was turned off for safety."""
+        record = self.record(serial)
+        self._keep(serial, replace(record, trips=(*record.trips, self._wall())[-_KEPT_TRIPS:]))
+
+    def latch(self, serial: str, reason: str) -> None:
+        """Keep it off from now on."""
+        self._keep(serial, replace(self.record(serial), latched=reason))
+
+    def unlatch(self, serial: str) -> bool:
+        """Forget all of it; whether it was latched. Raises BackendError when the file cannot be removed."""
+        was = self.record(serial).latched is not None
+        self._unkept.pop(serial, None)
+        if self._folder is not None:
+            path = self._path(self._folder, serial)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise BackendError(f"{path} cannot be removed: {error.strerror}") from error
+        return was
+
+    def _keep(self, serial: str, record: Record) -> None:
+        """On disk; where that fails, for as long as this runs."""
+        if self._folder is None:
+            self._unkept[serial] = record
+            return
+        path = self._path(self._folder, serial)
+        fresh = path.with_suffix(".new")
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            with fresh.open("w") as file:
+                json.dump({"serial": serial, "trips": record.trips, "latched": record.latched}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError:
+            self._unkept[serial] = record
+
+    @staticmethod
+    def _path(folder: Path, serial: str) -> Path:
+        # A serial number is the device's own text: two that read alike without their odd characters share their fate.
+        return folder / (re.sub(r"[^0-9A-Za-z._-]", "_", serial)[:100] + ".json")
+
+
+def _parsed(raw: bytes) -> Record:
+    content = json.loads(raw)
+    trips, latched = content["trips"], content["latched"]
+    if not isinstance(trips, list) or not isinstance(latched, str | None):
+        raise TypeError("not what was written there")
+    return Record(tuple(float(at) for at in trips), latched)
