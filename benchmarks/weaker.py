@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def processors(host: native.Features) -> Iterator[Weaker]:
             continue
         seen.add(chosen)
         features = host.weakened_to(chosen)
-        kernel = next(x.name for x in cpu.candidates(features) if x.unusable is None)
+        reputed = cpu.candidates(replace(features, cpu=host.cpu))
+        kernel = next(x.name for x in reputed if x.unusable is None)
         yield Weaker(name, features, kernel)
 
 

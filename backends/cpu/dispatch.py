@@ -17,6 +17,7 @@ class Candidate:
     compile_s: about what compiling costs, in seconds of one core of 2023; only the ratios matter.
     midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
     quarters, and 32 hardly more than 16.
+    mixes: SHA instructions stand between vector instructions with the upper halves of the same registers in use.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Candidate:
     compile_s: float
     unusable: str | None = None
     midstates: int = 16
+    mixes: bool = False
 
 
 # By speed where it is known, fastest first: what is tried first, and wins where measurements do not differ.
@@ -31,22 +33,29 @@ class Candidate:
 # logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
 _SHA = ("sha", "sse4.1")
 _ALL = (
-    Candidate("scheduled8", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
-    Candidate("scheduled8-high", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
-    Candidate("hybrid8", _SHA, 1.0),
+    Candidate("scheduled8", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9, mixes=True),
+    Candidate("hybrid8", _SHA, 1.0, mixes=True),
     Candidate("avx512x16", ("avx512f",), 1.2),
+    Candidate("scheduled8-high", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
     Candidate("sha4", _SHA, 0.4),
     Candidate("avx2x8", ("avx2",), 1.6),
     Candidate("vector4", (), 1.8),
     Candidate("scalar", (), 1.6, midstates=1),
 )
 _ARM = (Candidate("arm4", ("sha2",), 0.4),)
+# Where mixing is known to cost nothing. Elsewhere it may cost a hundred cycles an instruction: those go last.
+_MIXERS = "znver"
 
 
 def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
-    """Every search there is, best first, with the reason where this machine (or `features`) cannot run it."""
+    """Every search there is, with the reason where this machine (or `features`) cannot run it.
+
+    Best first by reputation: that holds until they were measured.
+    """
     features = features or host_features()
-    there = (*_ARM, *_ALL) if features.architecture == "aarch64" else _ALL
+    there: Sequence[Candidate] = (*_ARM, *_ALL) if features.architecture == "aarch64" else _ALL
+    if not features.cpu.startswith(_MIXERS):
+        there = sorted(there, key=lambda x: x.mixes)
     return tuple(_judged(candidate, features) for candidate in there)
 
 

@@ -40,19 +40,19 @@ def ignores_the_cancel(scan: Scan, *job: Any) -> tuple[int, int]:
 @pytest.mark.parametrize(
     "flaw", [forgets_the_last_hit, reports_a_neighbour, stops_short, never_advances, ignores_the_cancel]
 )
-def test_a_flawed_kernel_is_not_let_through(best: native.Kernel, flaw: Callable[..., tuple[int, int]]) -> None:
-    flawed = dataclasses.replace(best, run_scan=lambda *job: flaw(best.run_scan, *job))
-    with pytest.raises(native.ProofError, match=best.name):
+def test_a_flawed_kernel_is_not_let_through(quick: native.Kernel, flaw: Callable[..., tuple[int, int]]) -> None:
+    flawed = dataclasses.replace(quick, run_scan=lambda *job: flaw(quick.run_scan, *job))
+    with pytest.raises(native.ProofError, match=quick.name):
         proof.prove(flawed)
 
 
-@pytest.mark.parametrize("name", ["avx512x16", "avx512x16+", "sha4", "vector4+"])
+@pytest.mark.parametrize("name", ["avx512x16+", "sha4"])
 def test_a_kernel_compiled_from_a_wrong_constant_is_not_let_through(
     name: str, cache: cpu.KernelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (candidate,) = [x for x in cpu.candidates() if x.name == name.strip("+")]
     if candidate.unusable:
-        candidate, name = cpu.candidates()[-1], "scalar"
+        candidate, name = next(x for x in cpu.candidates() if x.name == "scalar"), "scalar"
     kernel = cpu.load(candidate, cache)
     wrong = (*sha256.K[:40], sha256.K[40] ^ 0x100, *sha256.K[41:])
     monkeypatch.setattr(sha256, "K", wrong)
@@ -63,7 +63,7 @@ def test_a_kernel_compiled_from_a_wrong_constant_is_not_let_through(
         proof.prove(dataclasses.replace(kernel, **flawed))
 
 
-def test_a_compiler_that_refuses_is_reported_as_such(best: native.Kernel) -> None:
+def test_a_compiler_that_refuses_is_reported_as_such(quick: native.Kernel) -> None:
     def nonsense() -> int:
         return undefined  # type: ignore[name-defined, no-any-return] # noqa: F821
 

@@ -150,14 +150,14 @@ def test_a_scan_of_a_past_epoch_does_nothing(kernel: native.Kernel) -> None:
 
 
 @pytest.mark.parametrize(("start", "count"), [(-1, 5), (0, -1), (5, -3), (NONCES, 1), (NONCES - 5, 6), (0, NONCES + 1)])
-def test_a_range_outside_the_nonces_is_refused(best: native.Kernel, start: int, count: int) -> None:
-    params = native.prepare(best, HEADER, [1], 1)
+def test_a_range_outside_the_nonces_is_refused(quick: native.Kernel, start: int, count: int) -> None:
+    params = native.prepare(quick, HEADER, [1], 1)
     with pytest.raises(ValueError, match="range of nonces"):
-        native.scan(best, params, start, count, room(1), epoch(), 0)
+        native.scan(quick, params, start, count, room(1), epoch(), 0)
 
 
-def test_arrays_that_would_be_misread_are_refused(best: native.Kernel) -> None:
-    params = native.prepare(best, HEADER, [1, 2], 1)
+def test_arrays_that_would_be_misread_are_refused(quick: native.Kernel) -> None:
+    params = native.prepare(quick, HEADER, [1, 2], 1)
     frozen = room(8)
     frozen.flags.writeable = False
 
@@ -165,7 +165,7 @@ def test_arrays_that_would_be_misread_are_refused(best: native.Kernel) -> None:
         hits = room(8) if hits is None else hits
         cancel = epoch() if cancel is None else cancel
         with pytest.raises(ValueError, match=text):
-            native.scan(best, params, 0, 16, hits, cancel, number)
+            native.scan(quick, params, 0, 16, hits, cancel, number)
 
     refuse("params", params=params[:, :-1].copy())
     refuse("params", params=params.astype(np.int64))
@@ -185,6 +185,6 @@ def test_arrays_that_would_be_misread_are_refused(best: native.Kernel) -> None:
     ("size", "versions", "target"),
     [(75, [1], 1), (80, [1], 1), (76, [], 1), (76, [-1], 1), (76, [NONCES], 1), (76, [1], 0), (76, [1], 1 << 256)],
 )
-def test_parameters_of_no_job_are_refused(best: native.Kernel, size: int, versions: list[int], target: int) -> None:
+def test_parameters_of_no_job_are_refused(quick: native.Kernel, size: int, versions: list[int], target: int) -> None:
     with pytest.raises(ValueError, match=r"needed|versions|target"):
-        native.prepare(best, bytes(size), versions, target)
+        native.prepare(quick, bytes(size), versions, target)
