@@ -11,9 +11,7 @@ could have written to are left alone.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import native
+from backends.private import exposed, make_private, prune
 
 _PROVEN = "proven"
 KEEP = 4  # digests, the least recently used go: enough for two versions of the program side by side
@@ -62,13 +61,9 @@ def open_cache(state: Path, features: native.Features) -> KernelCache:
     kernels = state / "kernels"
     try:
         folder = kernels / _digest(features)
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for private in (kernels, folder):
-            private.mkdir(exist_ok=True, mode=0o700)
-            if reason := _exposed(private):
-                return KernelCache(None, reason)
-        os.utime(folder)
-        _prune(kernels)
+        if reason := make_private(state, kernels.name, folder.name):
+            return KernelCache(None, reason)
+        prune(kernels, KEEP)
     except OSError as error:
         return KernelCache(None, f"kernels cannot be kept in {kernels}: {error}")
     return KernelCache(folder)
@@ -79,22 +74,10 @@ def find_cache(state: Path, features: native.Features) -> KernelCache:
     kernels = state / "kernels"
     folder = kernels / _digest(features)
     try:
-        reason = _exposed(kernels) or _exposed(folder)
+        reason = exposed(kernels) or exposed(folder)
     except OSError as error:
         reason = str(error)
     return KernelCache(None, reason) if reason else KernelCache(folder)
-
-
-def _exposed(folder: Path) -> str | None:
-    """Why code must not be loaded from this folder, if so."""
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode):
-        return f"{folder} is not a folder"
-    if status.st_uid != os.geteuid():
-        return f"{folder} belongs to user {status.st_uid}, not to {os.geteuid()}"
-    if status.st_mode & 0o077:
-        return f"{folder} is open to others (mode {stat.S_IMODE(status.st_mode):o}); chmod 700 it"
-    return None
 
 
 def _digest(features: native.Features) -> str:
@@ -105,9 +88,3 @@ def _digest(features: native.Features) -> str:
     for part in (version("numba"), version("llvmlite"), version("numpy"), sys.version, features.fingerprint):
         digest.update(f"\n{part}".encode())
     return digest.hexdigest()[:32]
-
-
-def _prune(kernels: Path) -> None:
-    by_age = sorted((x for x in kernels.iterdir() if x.is_dir()), key=lambda x: x.stat().st_mtime, reverse=True)
-    for stale in by_age[KEEP:]:
-        shutil.rmtree(stale, ignore_errors=True)

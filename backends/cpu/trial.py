@@ -5,9 +5,6 @@ Answers with a line of JSON. PARENT is the process that asks: when it ends, so d
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Literal, cast
@@ -15,6 +12,7 @@ from typing import Literal, cast
 from pydantic import BaseModel, ConfigDict
 
 import native
+from backends.child import end_with
 
 from .cache import KernelCache
 from .dispatch import candidates, load
@@ -22,7 +20,6 @@ from .race import race
 from .search import NativeSearch
 
 TASKS = Literal["prove", "race"]
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Answer(BaseModel):
@@ -48,15 +45,9 @@ def carry_out(folder: Path, task: TASKS, names: list[str]) -> Answer:
     return Answer(rates_hps={name: dict(rates) for name, rates in race(kernels).items()})
 
 
-def _end_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was quicker
-        sys.exit("the miner has ended")
-
-
 def main(parent: str, folder: str, task: str, *names: str) -> None:
     """Do the task and say how it went."""
-    _end_with(int(parent))
+    end_with(int(parent))
     sys.stdout.write(carry_out(Path(folder), cast("TASKS", task), list(names)).model_dump_json())
 
 

@@ -6,13 +6,20 @@ Enumerating loads every installed driver into the process: do it in one that may
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import NoDevice, NoPlatform
+from .errors import BuildFailed, DeviceLost, NoDevice, NoPlatform, OutOfResources, shortened
 
 _PCI_BUS_INFO = 0x410F  # CL_DEVICE_PCI_BUS_INFO_KHR, of OpenCL's registry
+# Codes of OpenCL's header cl.h: allocation, resources, host memory, work-group, work-item and global sizes; then
+# what compiling, linking and loading a binary end with.
+_RESOURCES = {-4, -5, -6, -53, -54, -55, -61, -63}
+_BUILD = {-3, -11, -15, -17, -42, -43, -44, -45, -46, -47, -48}
 
 Type = Literal["gpu", "cpu", "accelerator", "other"]
 
@@ -53,9 +60,29 @@ def find(wanted: Identity) -> Any:
     raise NoDevice(f"{wanted.name} of {wanted.platform} is not there any more, or its driver has changed: list again")
 
 
-def _found() -> list[tuple[Identity, Any]]:
-    import pyopencl as cl  # noqa: PLC0415 # loads the OpenCL loader, which nothing else needs
+def opencl() -> Any:
+    """pyopencl, imported at the first call: it loads the OpenCL loader, which nothing else needs."""
+    os.environ.setdefault("PYOPENCL_NO_CACHE", "1")  # what is worth keeping is kept by `program`, and checked
+    return importlib.import_module("pyopencl")
 
+
+@contextmanager
+def reported(what: str) -> Iterator[None]:
+    """Turn what pyopencl raises into this package's errors."""
+    cl = opencl()
+    try:
+        yield
+    except cl.Error as error:
+        code = getattr(error, "code", None)
+        text = f"{what}: {shortened(str(error))}"
+        if code in _BUILD:
+            raise BuildFailed(what, str(error)) from error
+        # NVIDIA's driver also says "out of resources" when a card has fallen off its bus: the next call tells.
+        raise (OutOfResources if code in _RESOURCES else DeviceLost)(text) from error
+
+
+def _found() -> list[tuple[Identity, Any]]:
+    cl = opencl()
     try:
         platforms = cl.get_platforms()
     except cl.Error as error:

@@ -1,7 +1,8 @@
 """What mines on an OpenCL device, as its worker uses it: jobs, launches, and what came of them.
 
-    tuned = settle(identity, state_dir)                 `tune`: measured here, or remembered; minutes at the first time
-    search = open_search(identity, tuned, state_dir)    `scan`: from its cache, and known answers first
+    folder, why_not = open_folder(state_dir, identity)  `program`: where programs and measurements are kept
+    tuned = settle(identity, folder)                    `tune`: measured now, which takes minutes, or remembered
+    search = open_search(identity, tuned.forms, folder) `scan`: known answers come first
     job = search.prepare(header76, versions, target)    once for each group of versions
     ticket = search.launch(job, start, count)           returns at once; keep two in flight, so that none waits for us
     outcome = search.collect(ticket)                    in the order of the launches
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .source import Form
+
 IN_FLIGHT = 2
 LAUNCH_S = 0.05  # a launch costs its host about 0.2 ms
 DISPLAY_LAUNCH_S = 0.01  # a screen that is redrawn by the same card waits for this long
@@ -23,17 +26,18 @@ DISPLAY_LAUNCH_S = 0.01  # a screen that is redrawn by the same card waits for t
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a launch searches: a header under some versions. params: the parameter block on the device."""
+    """What a launch searches: a header under some versions. params: the parameter block on the device, for one form."""
 
     header76: bytes
     versions: tuple[int, ...]
     target: int
+    form: Form
     params: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A launch under way. turn: which of the places in flight it has."""
+    """A launch under way. number: of those before it."""
 
     job: Job
     start: int

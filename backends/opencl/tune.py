@@ -1,0 +1,225 @@
+"""Which forms of the search are the fastest on a device: tried one after the other, remembered with their programs.
+
+    start -> rotate and select -> width -> midstates -> work-group -> batches
+
+Each step varies the best form so far in one respect; trying all combinations would take hours. Every form is built,
+examined and timed in a process of its own: compilers crash, and drivers hang.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .errors import shortened
+from .runtime import Identity
+from .source import MIDSTATES, WIDTHS, Form
+
+PATIENCE_S = 180.0  # for building, examining and timing one form
+_NOISE = 0.01  # rates that differ by less are equal: the form tried first is kept
+_FILE = "tuned.json"
+_LARGEST = 1 << 20  # bytes; a file beyond is not ours
+
+Log = Callable[..., None]
+
+
+class Trial(BaseModel):
+    """What became of a form: its rate, or why it was refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    form: Form
+    rate_hps: float | None = Field(default=None, gt=0)
+    refused: str | None = Field(default=None, max_length=8000)
+
+
+_TRIALS = TypeAdapter(list[Trial])
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The best forms for one version and for several (often they differ in that alone), and how they were found."""
+
+    single: Form
+    several: Form
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return tuple(dict.fromkeys((self.single, self.several)))
+
+    @property
+    def rate_hps(self) -> float | None:
+        """Of `several`, as it was measured alone."""
+        return next((x.rate_hps for x in self.trials if x.form == self.several), None)
+
+
+class Tuner:
+    """What to try next. No process, no clock: `next` and `told` in turn until there is no next."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._trials: dict[Form, Trial] = {}
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(self._trials.values())
+
+    def next(self) -> Form | None:
+        """The first form of the first step that has not been tried."""
+        for step in (self._forms, self._widths, self._midstates, self._groups, self._batches):
+            for form in step():
+                if form not in self._trials and form.group <= self._identity.work_group:
+                    return form
+        return None
+
+    def told(self, trial: Trial) -> None:
+        self._trials[trial.form] = trial
+
+    def tuned(self) -> Tuned | None:
+        """The outcome so far; None as long as no form with one midstate worked."""
+        return chosen(self.trials)
+
+    def _best(self, midstates: Sequence[int] = MIDSTATES) -> Form:
+        rates = {x.form: x.rate_hps for x in self.trials if x.rate_hps is not None and x.form.midstates in midstates}
+        return first_of_the_best(rates) if rates else starter(self._identity)
+
+    def _forms(self) -> Iterable[Form]:
+        start = starter(self._identity)
+        yield start
+        for rotate in ("function", "shifts"):
+            for select in ("function", "logic"):
+                yield replace(start, rotate=rotate, select=select)
+
+    def _widths(self) -> Iterable[Form]:
+        best = self._best([1])
+        widths = WIDTHS if self._identity.type == "cpu" else [x for x in WIDTHS if x <= 4]
+        return (replace(best, width=width) for width in widths if width != 2 or best.width == 1)
+
+    def _midstates(self) -> Iterable[Form]:
+        best = self._best([1])
+        return (replace(best, midstates=midstates) for midstates in MIDSTATES)
+
+    def _groups(self) -> Iterable[Form]:
+        best = self._best()
+        return (replace(best, group=group) for group in (64, 128, 256))
+
+    def _batches(self) -> Iterable[Form]:
+        best = self._best()
+        return (replace(best, batches=batches) for batches in (1, 4, 16))
+
+
+def starter(identity: Identity) -> Form:
+    """The form to begin with, and to mine with where nothing may be tried."""
+    if identity.type == "cpu":
+        # The PoCL that pip installs ends the process on wider vectors, and calls rotate() and bitselect().
+        return Form(width=min(max(identity.vector_width, 4), 8), rotate="shifts", select="logic")
+    return Form(group=min(256, identity.work_group))
+
+
+def untuned(identity: Identity) -> Tuned:
+    """What to mine with where nothing may be tried."""
+    form = starter(identity)
+    return Tuned(form, form)
+
+
+def chosen(trials: Sequence[Trial]) -> Tuned | None:
+    """The fastest form with one midstate, and the fastest of all."""
+    rates = {x.form: x.rate_hps for x in trials if x.rate_hps is not None}
+    single = {form: rate for form, rate in rates.items() if form.midstates == 1}
+    if not single:
+        return None
+    return Tuned(first_of_the_best(single), first_of_the_best(rates), tuple(trials))
+
+
+def first_of_the_best(rates: dict[Form, float]) -> Form:
+    """The form that was tried first among those that are as fast as any."""
+    best = max(rates.values())
+    return next(form for form, rate in rates.items() if rate >= best * (1 - _NOISE))
+
+
+def settle(
+    identity: Identity,
+    folder: Path | None,
+    *,
+    again: bool = False,
+    log: Log = lambda *_a, **_k: None,
+    attempt: Callable[[Identity, Form, Path | None], Trial] | None = None,
+) -> Tuned:
+    """The device's best forms: remembered in the folder, or tried now, which takes a minute or two.
+
+    again: try even if they are remembered. When no form works, the answer is `untuned` with the trials, so that whoever
+    opens the search sees why. Loads no driver into this process.
+    """
+    if not again and (tuned := recall(folder)) is not None:
+        return tuned
+    attempt = attempt or try_elsewhere
+    tuner = Tuner(identity)
+    while (form := tuner.next()) is not None:
+        trial = attempt(identity, form, folder)
+        log("opencl_form_tried", device=identity.name, form=form.name, hps=trial.rate_hps, refused=trial.refused)
+        tuner.told(trial)
+    tuned = tuner.tuned()
+    if tuned is None:
+        return replace(untuned(identity), trials=tuner.trials)
+    remember(folder, tuned, log)
+    return tuned
+
+
+def recall(folder: Path | None) -> Tuned | None:
+    """What is remembered; None if there is nothing, or it is not in order."""
+    if folder is None:
+        return None
+    try:
+        with (folder / _FILE).open("rb") as file:
+            return chosen(_TRIALS.validate_json(file.read(_LARGEST)))
+    except (OSError, ValidationError):
+        return None
+
+
+def remember(folder: Path | None, tuned: Tuned, log: Log) -> None:
+    """Write it down, and drop the programs of the forms that lost."""
+    if folder is None:
+        return
+    try:
+        draft = folder / f"{_FILE}.{os.getpid()}"
+        draft.write_bytes(_TRIALS.dump_json(list(tuned.trials), indent=1))
+        draft.replace(folder / _FILE)
+        for file in folder.glob("*.bin"):
+            if file.stem not in {form.name for form in tuned.forms}:
+                file.unlink()
+    except OSError as error:
+        log("opencl_tuning_not_kept", reason=str(error))
+
+
+def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
+    """Try a form in a process that no signal for this one reaches, and that ends with it."""
+    command = [sys.executable, "-m", "backends.opencl.trial", str(os.getpid()), str(folder or "")]
+    request = TypeAdapter(Identity).dump_json(identity) + b"\n" + TypeAdapter(Form).dump_json(form) + b"\n"
+    with subprocess.Popen(  # noqa: S603 # our own interpreter and module
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            said, complaints = process.communicate(request, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
+    if process.returncode < 0:
+        return Trial(form=form, refused=f"crashed with {signal.Signals(-process.returncode).name}")
+    with suppress(ValidationError, IndexError):  # runtimes print what they like: ours is the last line
+        return Trial.model_validate_json(said.splitlines()[-1])
+    last = shortened(complaints.decode(errors="replace")).splitlines()[-1:]
+    return Trial(form=form, refused=f"failed: {' '.join(last) or 'no reason given'}")
