@@ -16,9 +16,12 @@ def replace(target: Path, data: bytes) -> None:
     _put(target, data, 0o600, lambda _: None)
 
 
-def replace_durably(target: Path, data: bytes) -> None:
-    """Put `data` in the place of `target`, readable as the umask has it; a power cut is survived. Raises OSError."""
-    _put(target, data, 0o666, os.fsync)
+def replace_durably(target: Path, data: bytes, mode: int = 0o666) -> None:
+    """Put `data` in the place of `target`, readable as mode and umask have it; a power cut is survived.
+
+    Raises OSError.
+    """
+    _put(target, data, mode, os.fsync)
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)  # the new name, too

@@ -9,12 +9,13 @@ A folder with a file for each UTC day, `2026-11-22.json`, replaced as a whole:
         "difficulty": the sum over accepted shares of what each counts for, "blocks": accepted}}}
 
 submitted - accepted - rejected were under way when they were last heard of. Counts of shares are on disk two seconds
-after they changed, hashes a minute; so much a kill -9 costs. The next start goes on where the files end.
+after they changed, hashes a minute; so much a kill -9 or a power cut costs. The next start goes on where the files end.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import math
 import re
@@ -28,6 +29,7 @@ import structlog
 
 from miner import files
 from miner.chain.target import DIFFICULTY_ONE
+from miner.scribe import Do, at_once
 from miner.telemetry.snapshot import SourceView
 
 log = structlog.get_logger(__name__)
@@ -98,26 +100,34 @@ class Day:
 
 
 class Ledger:
-    """Books what snapshots say into the files of a folder. One writer: the folder is the locked state folder's."""
+    """Books what snapshots say into the files of a folder. One writer: the folder is the locked state folder's.
 
-    def __init__(self, folder: Path, wall: float) -> None:
-        """Raises LedgerError where nothing can be kept."""
+    What is booked is what changed since the last look, so that a look left out loses nothing. A page is turned only
+    when the old one is on disk and the new one could be read; until then nothing is looked at.
+    """
+
+    def __init__(self, folder: Path, wall: float, do: Do = at_once) -> None:
+        """`do`: how files are written. Raises LedgerError where nothing can be kept."""
         self._folder = folder
+        self._do = do
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"the ledger cannot be kept in {folder}: {error.strerror}") from error
         self._day = self._begin(_date(wall))
         self._booked: dict[str, SourceView] = {}  # as it was when last looked at
+        self._passed_over: tuple[SourceView, ...] = ()  # the last look, where it was left out
         self._written_at = wall
         self._shares_changed = self._changed = False
+        self._writing = False
         self._ailing = False
 
     def book(self, sources: Iterable[SourceView], wall: float) -> None:
         """Add what has changed since the last look, and write it when it is due."""
-        if self._day.date != _date(wall):
-            self.write(wall)
-            self._day = self._begin(_date(wall))
+        if self._day.date != _date(wall) and not self._turn(wall):
+            self._passed_over = tuple(sources)
+            return
+        self._passed_over = ()
         for source in sources:
             self._book(source, wall)
         since = wall - self._written_at
@@ -126,18 +136,53 @@ class Ledger:
 
     def write(self, wall: float) -> None:
         """Put the day on disk; a failure is logged once and tried again, since mining matters more."""
-        if not self._changed:
-            return
-        self._written_at = wall
+        if self._changed and not self._writing:
+            self._hand_over(wall)
+
+    def close(self, wall: float) -> None:
+        """The last entry, on whatever page is open."""
+        for source in self._passed_over:
+            self._book(source, wall)
+        if self._changed:
+            self._hand_over(wall)  # behind what may still be under way
+
+    def _hand_over(self, wall: float) -> None:
         path = self._folder / f"{self._day.date}.json"
+        data = json.dumps(self._day.plain(), indent=1, allow_nan=False).encode() + b"\n"
+        self._written_at = wall
+        self._shares_changed = self._changed = False
+        self._writing = True
+        if not self._do(lambda: self._put(path, data)):
+            self._writing = False
+            self._shares_changed = self._changed = True
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """In the thread that writes."""
         try:
-            files.replace(path, json.dumps(self._day.plain(), indent=1, allow_nan=False).encode() + b"\n")
+            files.replace_durably(path, data, 0o600)
         except OSError as error:
-            if not self._ailing:
-                log.error("ledger_not_written", file=str(path), text=error.strerror)  # noqa: TRY400  a sentence
-            self._ailing = True
+            self._complain("ledger_not_written", file=str(path), text=error.strerror)
+            self._shares_changed = self._changed = True
         else:
-            self._shares_changed = self._changed = self._ailing = False
+            self._ailing = False
+        self._writing = False
+
+    def _complain(self, event: str, **details: str | None) -> None:
+        if not self._ailing:
+            log.error(event, **details)
+        self._ailing = True
+
+    def _turn(self, wall: float) -> bool:
+        """Open the page of another day; whether that could be done."""
+        self.write(wall)
+        if self._changed or self._writing:
+            return False
+        try:
+            self._day = self._begin(_date(wall))
+        except LedgerError as error:
+            self._complain("ledger_page_not_turned", text=str(error))
+            return False
+        return True
 
     def _book(self, source: SourceView, wall: float) -> None:
         before = self._booked.get(source.name)
@@ -148,17 +193,20 @@ class Ledger:
             return
         self._day.entries.setdefault(source.name, Entry(wall, wall)).add(added)
         self._changed = True
-        self._shares_changed |= bool(shares)
+        if shares:
+            self._shares_changed = True
 
     def _begin(self, date: str) -> Day:
-        """The day as far as it is on disk; what cannot be read is put aside and kept."""
+        """The day as far as it is on disk; what is no page is put aside and kept. Raises LedgerError."""
         path = self._folder / f"{date}.json"
         try:
             return _read(path)
         except FileNotFoundError:
             return Day(date)
+        except OSError as error:  # it may be whole: nothing is written in its place
+            raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
         except LedgerError as error:
-            aside = path.with_suffix(".unreadable")
+            aside = _unused(path.with_suffix(".unreadable"))
             log.error("ledger_put_aside", text=str(error), file=str(aside))  # noqa: TRY400  a sentence
             try:
                 path.replace(aside)
@@ -171,9 +219,12 @@ def read(folder: Path) -> list[Day]:
     """Every day there is, the oldest first; raises LedgerError."""
     try:
         names = sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name))
-        return [_read(folder / name) for name in names]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise LedgerError(f"the ledger in {folder} cannot be read: {error.strerror}") from error
+    try:
+        return [_read(folder / name) for name in names]
     except OSError as error:
         raise LedgerError(f"the ledger in {folder} cannot be read: {error.strerror}") from error
 
@@ -207,6 +258,12 @@ def rendered(days: Sequence[Day]) -> list[str]:
                 + (f", {entry.blocks} blocks accepted" if entry.blocks else ""),
             ]
     return lines
+
+
+def _unused(path: Path) -> Path:
+    """This name, or the next that is not taken."""
+    names = (path.with_suffix(f"{path.suffix}{number or ''}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def _difference(before: SourceView | None, after: SourceView, wall: float) -> Entry:

@@ -26,6 +26,7 @@ from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
+from miner.scribe import Scribe
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
 from miner.share_log import ShareLog, ShareLogError
@@ -150,11 +151,13 @@ class _Run:
         limits = Limits(configuration.blocks, configuration.shares, configuration.seconds)
         self._strategy = build_strategy(configuration, sources)
         manager = Manager([source.name for source in sources], limits, self._strategy)
-        self._share_log = ShareLog(configuration.share_log) if configuration.share_log else None
+        scribe = Scribe()
+        held.callback(scribe.close)
+        self._share_log = ShareLog(configuration.share_log, do=scribe.do) if configuration.share_log else None
         if self._share_log:
             held.callback(self._share_log.close)
         self.engine = Engine(manager, sources, worthless=configuration.worthless, share_log=self._share_log)
-        self._keep_ledger()
+        self._keep_ledger(scribe)
 
     def mine(self) -> Finish:
         """Run to the end."""
@@ -196,18 +199,18 @@ class _Run:
             self._notifier.stopping()
             cancel()
 
-    def _keep_ledger(self) -> None:
+    def _keep_ledger(self, scribe: Scribe) -> None:
         """Where anything of worth is mined. Its last entry is written when all is over."""
         if self._state is None:
             return
-        ledger = Ledger(self._state / "ledger", time.time())
+        ledger = Ledger(self._state / "ledger", time.time(), scribe.do)
 
         def book(snapshot: Snapshot) -> None:
             if not snapshot.worthless:
                 ledger.book(snapshot.sources, time.time())
 
         self.engine.each_second(book)
-        self._held.callback(lambda: ledger.write(time.time()))
+        self._held.callback(lambda: ledger.close(time.time()))
 
     # ---- devices
 

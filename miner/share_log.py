@@ -6,22 +6,26 @@
  "found_to_sent_s": ..., "sent_to_answered_s": ...}
 
 null is unknown; a share that never left has no time of sending. Users and passwords are not in it. The file is only
-appended to, and opened anew by `reopen`, so that logrotate can move it away.
+appended to, and opened anew by `reopen`, so that logrotate can move it away. A line that cannot be written is lost and
+counted, since mining matters more; one that a full disk cut short stays a line of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 
 from miner.chain.target import Target
 from miner.printable import printable
+from miner.scribe import Do, at_once
 from miner.work.share import Answer, Reason, Share
 
 log = structlog.get_logger(__name__)
@@ -34,19 +38,26 @@ class ShareLogError(Exception):
 
 
 class ShareLog:
-    """Appends to one file, from one thread."""
+    """Appends to one file; used from one thread, while the file belongs to the one that `do` works in."""
 
     def __init__(
-        self, path: Path, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        do: Do = at_once,
     ) -> None:
-        """`clock`: the engine's. Raises ShareLogError."""
+        """`clock`: the engine's. `do`: how the file is written. Raises ShareLogError."""
         self._path = path
         self._clock = clock
         self._wall = wall
+        self._do = do
         self._open: OrderedDict[int, Share] = OrderedDict()
-        self._ailing = False
+        self._dropped = 0  # lines that were not even taken
+        self._lost = 0  # lines that could not be written
+        self._torn = False  # the last one ends in its middle
         try:
-            self._file: TextIO | None = path.open("a", encoding="ascii")
+            self._file = _appended_to(path)
         except OSError as error:
             raise ShareLogError(f"the share log {path} cannot be written: {error.strerror}") from error
 
@@ -65,36 +76,50 @@ class ShareLog:
 
     def reopen(self) -> None:
         """Go on in a file of this name, which may be another one by now; if there can be none, in the old one."""
-        try:
-            fresh = self._path.open("a", encoding="ascii")
-        except OSError as error:
-            log.error("share_log_not_reopened", file=str(self._path), text=error.strerror)  # noqa: TRY400
-            return
-        if self._file is not None:
-            self._file.close()
-        self._file = fresh
+        self._do(self._open_anew)
 
     def close(self) -> None:
         """Write down what was never answered."""
         for share in self._open.values():
             self._write(share, None)
         self._open.clear()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._do(self._file.close)
 
     def _write(self, share: Share, answer: Answer | None) -> None:
-        if self._file is None:
-            return
+        line = json.dumps(self._line(share, answer)).encode("ascii") + b"\n"
+        dropped = self._dropped
+        self._dropped = 0 if self._do(lambda: self._append(line, dropped)) else dropped + 1
+
+    # ---- in the thread that writes
+
+    def _append(self, line: bytes, dropped: int) -> None:
+        """Write a line, before which so many were dropped."""
+        rest = b"\n" + line if self._torn else line
+        whole = len(rest)
         try:
-            self._file.write(json.dumps(self._line(share, answer)) + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            if not self._ailing:
+            if not self._lost:
                 log.error("share_log_not_written", file=str(self._path), text=error.strerror)  # noqa: TRY400
-            self._ailing = True
+            self._torn = self._torn or len(rest) < whole
+            self._lost += dropped + 1
         else:
-            self._ailing = False
+            if self._lost + dropped:
+                log.warning("share_log_lost_lines", file=str(self._path), lines=self._lost + dropped)
+            self._torn, self._lost = False, 0
+
+    def _open_anew(self) -> None:
+        try:
+            fresh = _appended_to(self._path)
+        except OSError as error:
+            log.error("share_log_not_reopened", file=str(self._path), text=error.strerror)  # noqa: TRY400
+            return
+        old, self._file, self._torn = self._file, fresh, False
+        with contextlib.suppress(OSError):  # nothing is left in it: it has no buffer
+            old.close()
+
+    # ---- a line
 
     def _line(self, share: Share, answer: Answer | None) -> dict[str, Any]:
         target = max(share.job.share_target, share.job.network_target)
@@ -118,6 +143,10 @@ class ShareLog:
             "found_to_sent_s": None if sent_at is None else round(sent_at - share.found_at, 6),
             "sent_to_answered_s": None if sent_at is None else round(self._clock() - sent_at, 6),
         }
+
+
+def _appended_to(path: Path) -> FileIO:
+    return path.open("ab", buffering=0)
 
 
 def _verdict(answer: Answer | None) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from miner import files
 from miner.ledger import HASHES_S, SHARES_S, Day, Entry, Ledger, LedgerError, read, rendered, totals
+from miner.scribe import Job
 from miner.telemetry.snapshot import SourceView
 from tests.telemetry.snapshots import source
 
@@ -125,12 +127,86 @@ def test_a_full_disk_is_survived_and_nothing_is_lost(tmp_path: Path, monkeypatch
     ledger = Ledger(tmp_path, NOON)
     view = mined(at_start(), 1)
     with monkeypatch.context() as broken:
-        broken.setattr(files, "replace", full)
+        broken.setattr(files, "replace_durably", full)
         ledger.book([view], NOON + 1)
         ledger.book([mined(view, 1)], NOON + 2)
     assert not read(tmp_path)
     ledger.book([mined(view, 2)], NOON + 3)
     assert only(tmp_path).accepted == 3
+
+
+def test_a_disk_that_is_full_at_midnight_costs_nothing_of_either_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    ledger = Ledger(tmp_path, NOON)
+    view = mined(at_start(), 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "replace_durably", full)
+        ledger.book([view], NOON + NIGHT_S - 1)
+        view = mined(view, 3)
+        ledger.book([view], NOON + NIGHT_S + 1)
+    view = mined(view, 4)
+    ledger.book([view], NOON + NIGHT_S + 3)
+    ledger.close(NOON + NIGHT_S + 4)
+    assert (only(tmp_path).accepted, only(tmp_path, "2025-11-23").accepted) == (2, 7)
+
+
+def test_a_page_that_cannot_be_opened_at_midnight_ends_nothing_and_is_not_written_over(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NOON)
+    view = mined(at_start(), 2)
+    ledger.book([view], NOON + 2)
+    blocked = tmp_path / "2025-11-23.json"
+    blocked.mkdir()
+    ledger.book([mined(view, 1)], NOON + NIGHT_S + 1)
+    assert blocked.is_dir()
+    blocked.rmdir()
+    ledger.book([mined(view, 2)], NOON + NIGHT_S + 3)
+    ledger.close(NOON + NIGHT_S + 3)
+    assert (only(tmp_path).accepted, only(tmp_path, "2025-11-23").accepted) == (2, 2)
+
+
+def test_at_the_end_what_no_page_was_open_for_is_written_on_the_old_one(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NOON)
+    (tmp_path / "2025-11-23.json").mkdir()
+    view = mined(at_start(), 2)
+    ledger.book([view], NOON + 2)
+    ledger.book([mined(view, 1)], NOON + NIGHT_S + 1)
+    ledger.close(NOON + NIGHT_S + 2)
+    (tmp_path / "2025-11-23.json").rmdir()
+    assert only(tmp_path).accepted == 3
+
+
+def test_a_disk_that_does_not_answer_holds_nobody_up_and_gets_the_newest_when_it_does(tmp_path: Path) -> None:
+    waiting: list[Job] = []
+
+    def later(job: Job) -> bool:
+        waiting.append(job)
+        return True
+
+    ledger = Ledger(tmp_path, NOON, later)
+    view = at_start()
+    for second in range(1, 9):
+        view = mined(view, 1)
+        ledger.book([view], NOON + 2 * second)
+    assert len(waiting) == 1
+    waiting.pop()()
+    assert only(tmp_path).accepted == 1
+    ledger.book([view], NOON + 20)
+    ledger.book([mined(view, 1)], NOON + 22)
+    ledger.close(NOON + 23)
+    for job in waiting:
+        job()
+    assert only(tmp_path).accepted == 9
+
+
+def test_pages_are_their_owners_alone(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger", NOON)
+    ledger.book([mined(at_start(), 1)], NOON + 2)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "ledger", *(tmp_path / "ledger").iterdir())]
+    assert modes == [0o700, 0o600]
 
 
 def test_for_people_it_says_what_is_open(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from miner import share_log
+from miner import logs, share_log
+from miner.scribe import Job
 from miner.share_log import ShareLog, ShareLogError
 from miner.work.share import Answer, Reason, Share
 from tests.work.making import EASY, a_job
@@ -119,3 +122,61 @@ def test_a_file_that_cannot_be_opened_anew_leaves_the_old_one(tmp_path: Path) ->
 def test_a_file_that_cannot_be_written_is_known_before_mining(tmp_path: Path) -> None:
     with pytest.raises(ShareLogError, match="cannot be written"):
         open_log(tmp_path / "none" / "l")
+
+
+class Full(io.FileIO):
+    """A file on a disk with room for so many bytes more."""
+
+    room = 0
+
+    def write(self, data: Any, /) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fits = bytes(data)[: self.room]
+        self.room -= len(fits)
+        return super().write(fits)
+
+
+def test_a_full_disk_costs_lines_and_neither_a_reload_nor_the_lines_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "l"
+    disk = Full(path, "ab")
+    monkeypatch.setattr(share_log, "_appended_to", lambda _: disk)
+    log = open_log(path)
+    for number, room in ((1, 1 << 20), (2, 10), (3, 0), (4, 1 << 20)):
+        disk.room = room
+        log.sent(a_share(number))
+        log.answered(accepted(number))
+    first, torn, last = path.read_text().splitlines()
+    assert [json.loads(line)["hash"] for line in (first, last)] == [f"{EASY - number:064x}" for number in (1, 4)]
+    assert len(torn) == 10
+    disk.room = 0
+    log.sent(a_share(5))
+    log.answered(accepted(5))
+    monkeypatch.undo()
+    log.reopen()
+    log.sent(a_share(6))
+    log.answered(accepted(6))
+    assert json.loads(path.read_text().splitlines()[-1])["hash"] == f"{EASY - 6:064x}"
+
+
+def test_a_disk_that_takes_no_more_drops_lines_and_says_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes = [True, False, False, True]
+
+    def do(job: Job) -> bool:
+        taken = takes.pop(0)
+        if taken:
+            job()
+        return taken
+
+    log = ShareLog(tmp_path / "l", clock=lambda: 11.0, wall=lambda: WALL, do=do)
+    logs.configure("json", "info")
+    for number in range(4):
+        log.sent(a_share(number))
+        log.answered(accepted(number))
+    assert len(lines(tmp_path / "l")) == 2
+    (said,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (said["event"], said["lines"]) == ("share_log_lost_lines", 2)
