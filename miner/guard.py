@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 _ON, _OFF = "+", "-"
 _DEVICES_MAX = 1024
@@ -36,7 +37,8 @@ class Guard:
     def close(self) -> None:
         """The end of the miner. What is on still will be turned off; that is not waited for."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(OSError):  # it has ended before us, with words of ours unread
+            self._process.stdin.close()
         self._process.returncode = 0  # nobody will ask
 
     def _tell(self, line: str) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import native
 from backends.asic.boards.board import Board, BoardKind, Limits
 from backends.asic.boards.catalogue import CATALOGUE, open_board, recognise
 from backends.asic.boards.chain import Options as BoardSetup
 from backends.asic.boards.script import Clock
+from backends.asic.chips.jobs import Midstates
 from backends.asic.chips.ticket import UNIT
 from backends.asic.device import AsicDevice, Equipment, clock_of, latched_text
 from backends.asic.driver import Terms
@@ -29,6 +31,9 @@ from backends.asic.usb.bus import Bus, UsbIdentity
 from backends.asic.usb.device import find_again, open_device
 from backends.asic.usb.real import RealBus
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind, Misuse, SettingRefused
+
+if TYPE_CHECKING:
+    from backends.cpu import KernelCache
 
 _CAPABILITIES = frozenset({Capability.FREQUENCY, Capability.ROLLS_VERSION, Capability.ROLLS_NTIME})
 _EMULATED = Silence(due=200.0, least_s=30.0)  # a busy machine's virtual chips are slow, and that is no fault of theirs
@@ -130,11 +135,18 @@ class AsicBackend:
         if not self._options.virtual:
             return (RealBus(),)
         from backends.asic.virtual import VirtualBus  # noqa: PLC0415 # loaded for whom it is there
-        from backends.cpu import NO_CACHE, open_cache  # noqa: PLC0415
+
+        return (RealBus(), VirtualBus(self._options.virtual, kernels=self._kernels()))
+
+    def _kernels(self) -> KernelCache:
+        """Where compiled code is kept."""
+        from backends import cpu  # noqa: PLC0415 # loaded for whom it is there
 
         state = self._host.state_dir
-        kernels = open_cache(state, native.host_features()) if state else NO_CACHE
-        return (RealBus(), VirtualBus(self._options.virtual, kernels=kernels))
+        return cpu.open_cache(state, native.host_features()) if state else cpu.NO_CACHE
+
+    def _midstates(self) -> Midstates:
+        return partial(native.midstates, folder=self._kernels().folder_for("midstates"))
 
     def _scan(self) -> Iterator[_Plugged]:
         for bus in self._buses:
@@ -234,7 +246,7 @@ class AsicBackend:
         unit = min(int((UNIT + 1) / scale), 1 << 256) - 1
         ports = open_device(plugged.bus, identity, self._host.log)
         try:
-            return open_board(kind, ports, replace(self._setup, unit=unit)), scale
+            return open_board(kind, ports, replace(self._setup, unit=unit), self._midstates()), scale
         except BaseException:
             ports.close()
             raise

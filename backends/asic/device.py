@@ -314,6 +314,8 @@ class _Run:
             return State.DEAD
         if not self._thread.is_alive() and self._over.is_set():
             return State.OFF
+        if self._safety.standing is Standing.TRIPPED:
+            return State.PAUSED
         return self._driver.state if self._driver else State.STARTING
 
     def _fault_now(self) -> str | None:

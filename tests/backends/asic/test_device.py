@@ -1,0 +1,295 @@
+"""A device over a board in memory: what its driver and its supervisor do to it, and to each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.asic.boards.board import Garbage, Sensor
+from backends.asic.device import AsicDevice
+from backends.asic.health import Silence
+from backends.asic.latch import Latches
+from backends.base import DeviceFault, DeviceGone, SettingRefused, Settings, State, Verdict
+from backends.testing import FakeFeed, Template
+from tests.backends.asic.fake_board import SCALE, FakeBoard, device_of, in_state, until
+
+EASY = Template(target=(1 << 252) - 1)
+UNCONCERNED = Silence(due=1e9)
+
+
+class Log:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, event: str, **values: Any) -> None:
+        self.events.append((event, values))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events]
+
+
+@contextmanager
+def mining(device: AsicDevice, feed: FakeFeed) -> Iterator[None]:
+    device.start(feed)
+    try:
+        yield
+    finally:
+        feed.release()
+        device.stop(20.0)
+
+
+def test_each_valid_result_counts_for_what_the_ticket_takes_on_average() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board, silence=UNCONCERNED)
+    with mining(device, feed):
+        until(lambda: len(feed.hits) >= 50)
+    good = sum(feed.verdicts[verdict] for verdict in (Verdict.GOOD, Verdict.BELOW))
+    each = round(2**256 / (board.target + 1))
+    assert feed.total == good * each
+    assert not feed.verdicts[Verdict.WRONG]
+
+
+def test_the_ticket_is_no_harder_than_the_work_and_easy_enough_to_hear_from_it_every_second() -> None:
+    board = FakeBoard()
+    device = device_of(board, silence=UNCONCERNED)
+    with mining(device, FakeFeed(Template(target=1 << 200))):
+        until(lambda: board.jobs)
+        expected_hz = board.kind.hashes_per_hz * 525e6 * SCALE * (board.target + 1) / 2**256
+        assert 1.0 <= expected_hz <= 4.0
+    board = FakeBoard()
+    with mining(device_of(board, silence=UNCONCERNED), FakeFeed(EASY)):
+        until(lambda: board.jobs)
+        assert board.target >= EASY.target
+
+
+def test_a_lease_is_gone_through_piece_by_piece_and_then_there_is_another() -> None:
+    board, feed = FakeBoard(pieces=3, ticks_s=0.001), FakeFeed(EASY)
+    with mining(device_of(board), feed):
+        until(lambda: len(feed.taken) >= 3)
+    first = [job for job in board.jobs if job.id == feed.taken[0].id]
+    assert len(first) == 3
+
+
+def test_replaced_work_is_sent_at_once_though_the_running_job_is_long() -> None:
+    board, feed = FakeBoard(ticks_s=1000.0), FakeFeed(EASY)
+    with mining(device_of(board), feed):
+        until(lambda: len(board.jobs) == 1)
+        feed.serve(Template(target=EASY.target, prev_hash=bytes(32)), replace=True)
+        until(lambda: board.jobs[-1].prev_hash == bytes(32), 2.0)
+
+
+def test_the_clock_is_ramped_to_where_it_shall_be_and_back_before_the_end() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(lambda: device.telemetry().frequency_hz == 525e6)
+        assert device.apply(Settings(frequency_hz=5.3e8)) == Settings(frequency_hz=525e6), "the next one of its table"
+        assert device.apply(Settings(frequency_hz=4e8)) == Settings(frequency_hz=4e8)
+        until(lambda: device.telemetry().frequency_hz == 4e8)
+    assert board.clocks[-1] == 50e6
+    assert not board.powered
+    assert board.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (Settings(voltage_v=1.2), "no source says which voltages"),
+        (Settings(frequency_hz=1e9), "400 to 625 MHz can be had"),
+        (Settings(frequency_hz=float("nan")), "can be had"),
+        (Settings(fan=0.5), "has no fan"),
+        (Settings(frequency_hz=4e8, duty=0.5), "has no duty"),
+    ],
+)
+def test_what_is_not_safe_or_not_there_is_refused_in_words(settings: Settings, sentence: str) -> None:
+    with pytest.raises(SettingRefused, match=sentence):
+        device_of(FakeBoard()).apply(settings)
+
+
+def test_a_pause_takes_the_power_and_its_end_gives_it_back() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        device.apply(Settings(enabled=False))
+        until(in_state(device, State.PAUSED))
+        assert not board.powered
+        device.apply(Settings(enabled=True))
+        until(in_state(device, State.MINING))
+
+
+def test_a_board_that_is_too_hot_is_off_though_its_driver_hangs_and_says_why() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: not board.powered, 2.0)
+        assert "chip is at 90 degrees" in str(device.telemetry().fault)
+        board.hang.pop("send").set()
+        until(in_state(device, State.PAUSED))
+        board.values[Sensor.CHIP_C] = 40.0
+        until(in_state(device, State.MINING))
+
+
+def test_a_driver_that_hangs_loses_its_board() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    log = Log()
+    device = device_of(board, log=log)
+    for call in ("send", "receive"):
+        with mining(device, feed):
+            until(in_state(device, State.MINING))
+            board.hang[call] = threading.Event()
+            until(lambda: not board.powered, 5.0)
+            until(lambda: "asic_cut_off" in log.names())
+            board.hang.pop(call).set()
+        log.events.clear()
+
+
+def test_sensors_that_hang_are_noticed_by_the_driver() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["sensors"] = threading.Event()
+        until(lambda: not board.powered, 5.0)
+        assert "sensors have said nothing" in str(device.telemetry().fault)
+        board.hang.pop("sensors").set()
+
+
+def test_sensors_that_raise_whatever_it_is_are_unreadable() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.values = {}
+        until(lambda: not board.powered)
+        assert "cannot read" in str(device.telemetry().fault)
+
+
+def test_after_three_trips_it_is_latched_and_no_start_goes_past_that(tmp_path: Path) -> None:
+    board, feed, latches = FakeBoard(), FakeFeed(EASY), Latches(tmp_path)
+    board.values[Sensor.CHIP_C] = 50.0
+    device = device_of(board, latches)
+    with mining(device, feed):
+        for _ in range(3):
+            until(in_state(device, State.MINING))
+            board.values[Sensor.CHIP_C] = 90.0
+            until(lambda: not board.powered)
+            board.values[Sensor.CHIP_C] = 40.0
+        until(in_state(device, State.DEAD))
+    assert not board.powered
+    again = device_of(board, Latches(tmp_path))
+    starts = board.starts
+    with mining(again, feed):
+        until(in_state(again, State.DEAD))
+        assert "miner unlatch F1" in str(again.telemetry().fault)
+    assert board.starts == starts
+    assert Latches(tmp_path).unlatch("F1")
+    third = device_of(board, Latches(tmp_path))
+    with mining(third, feed):
+        until(in_state(third, State.MINING))
+
+
+def test_nothing_is_powered_before_the_first_look_at_the_sensors_when_it_is_hot() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    board.values[Sensor.CHIP_C] = 95.0
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.PAUSED))
+        assert not board.jobs
+        assert not board.powered
+
+
+def test_silent_chips_are_started_anew_and_given_up_after_three_times_in_vain() -> None:
+    board, feed = FakeBoard(pause_s=None), FakeFeed(EASY)
+    device = device_of(board, silence=Silence(due=1.0, least_s=0.02))
+    with mining(device, feed):
+        until(in_state(device, State.DEAD))
+        assert board.starts == 4
+        assert "find nothing, also after 3 starts anew" in str(device.telemetry().fault)
+    assert not board.powered
+
+
+def test_a_liar_is_counted_and_slowed_down() -> None:
+    board, feed, log = FakeBoard(lie=True, pause_s=0.0005), FakeFeed(EASY), Log()
+    device = device_of(board, silence=UNCONCERNED, log=log)
+    with mining(device, feed):
+        until(lambda: "asic_errs" in log.names())
+        until(lambda: device.telemetry().frequency_hz == 490e6 or (device.telemetry().frequency_hz or 0) < 490e6)
+        assert "were wrong" in str(device.telemetry().fault)
+    assert feed.verdicts[Verdict.WRONG] >= 20
+    assert feed.total == 0
+
+
+def test_garbage_is_counted_and_never_followed() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    board.garbage = [Garbage("crc"), Garbage("noise", 7)]
+    device = device_of(board)
+    with mining(device, feed):
+        until(lambda: len(feed.hits) > 3)
+    assert not board.garbage
+    assert not feed.verdicts[Verdict.WRONG]
+
+
+@pytest.mark.parametrize("call", [DeviceGone("unplugged"), DeviceFault("nonsense"), RuntimeError("a defect")])
+def test_what_goes_wrong_ends_as_a_dead_device_that_is_off_and_closed(call: Exception) -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board, Latches(None))
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.breaks = call
+        until(in_state(device, State.DEAD))
+        assert str(call) in str(device.telemetry().fault)
+        until(lambda: board.closed)
+        assert not board.powered
+    board.breaks = None
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        assert device.telemetry().fault is None
+
+
+def test_an_unplugged_board_is_not_blamed_for_its_sensors(tmp_path: Path) -> None:
+    board, feed, latches = FakeBoard(), FakeFeed(EASY), Latches(tmp_path)
+    device = device_of(board, latches)
+    for _ in range(4):
+        with mining(device, feed):
+            until(in_state(device, State.MINING))
+            board.breaks = DeviceGone("unplugged")
+            until(in_state(device, State.DEAD))
+        board.breaks = None
+    assert latches.ages_s("F1") == []
+
+
+def test_a_stop_that_a_hung_driver_delays_turns_the_board_off_all_the_same() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        with pytest.raises(DeviceFault, match="was turned off, and still runs"):
+            device.stop(0.1)
+        assert not board.powered
+        board.hang.pop("send").set()
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_telemetry_is_what_the_sensors_said_and_watts_only_where_they_are_real(*, virtual: bool) -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board, virtual=virtual)
+    with mining(device, feed):
+        until(lambda: device.telemetry().temperatures_c and device.telemetry().state is State.MINING)
+        told = device.telemetry()
+        degrees = {reading.sensor: reading.value for reading in told.temperatures_c}
+        assert degrees == {"chip": 50.0, "regulator": 60.0, "board": 35.0}
+        assert (told.voltage_v, told.fans_rpm[0].value) == (1.15, 4000.0)
+        assert (told.power_w, told.power_source) == ((None, None) if virtual else (18.0, "usb"))
+        until(lambda: device.telemetry().frequency_hz == 525e6)
+        assert device.telemetry().expected_hps == board.kind.hashes_per_hz * 525e6 * SCALE
