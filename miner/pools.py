@@ -67,7 +67,7 @@ def build_sources(
     }
     names = [source.name for source in sources.values()]
     if shared := next((name for name in names if names.count(name) > 1), None):
-        raise SourceMisconfigured(f"two pools lead to {shared}: one of them is enough")
+        raise SourceMisconfigured(f"two pools lead to {shared}: give each a name of its own, or leave one out")
     return sources
 
 
@@ -130,10 +130,10 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
     assert pool.address is not None  # the configuration saw to that
     network = _network(pool.address, configuration.network)
 
-    def node(url: PoolUrl, login: Login) -> Node:
+    def node(url: PoolUrl, login: Login, label: str | None = None) -> Node:
         assert url.host is not None
         tls = _tls(pool).context() if url.kind.tls else None
-        return Node(Endpoint(url.host, url.port or network.rpc_port, url.path or "/", tls), login)
+        return Node(Endpoint(url.host, url.port or network.rpc_port, url.path or "/", tls), login, label)
 
     login: Login
     if pool.user is not None:
@@ -146,7 +146,7 @@ def _node(pool: Pool, configuration: Configuration, journal_folder: Path | None)
         assert url.password is not None
         others.append(node(url, Password(url.user, url.password.get_secret_value())))
     options = NodeOptions(
-        node=node(pool.url, login),
+        node=node(pool.url, login, pool.name),
         network=network,
         payout_script=payout_script(pool.address, network),
         also_submit=tuple(others),
@@ -167,6 +167,7 @@ def _stratum(pool: Pool, configuration: Configuration, learnt: Learnt | None, fi
     if pool.address is not None:
         script = payout_script(pool.address, configuration.network or _networks(pool.address)[0])
     options = StratumOptions(
+        label=pool.name,
         host=pool.url.host,
         port=pool.url.port,
         user=pool.user.replace(HOST, host),
@@ -186,10 +187,8 @@ def _stratum(pool: Pool, configuration: Configuration, learnt: Learnt | None, fi
     )
     if learnt is None:
         return StratumSource(options)
-    name = options.name
-    return StratumSource(
-        replace(options, learnt_bits=learnt.style(name)), learn=lambda style: learnt.learn(name, style)
-    )
+    url = options.url  # whatever it is called: what a pool taught one customer's connection, another's need not ask
+    return StratumSource(replace(options, learnt_bits=learnt.style(url)), learn=lambda style: learnt.learn(url, style))
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:

@@ -206,6 +206,7 @@ class _Judge:
             if pool.url.kind.needs_user and pool.user is None:
                 problems.append(f"{table.origins['']}: {pool.url} needs a user; {_told_by('user')}")
             for key, has, what in (
+                ("name", not pool.url.kind.local, "pool or node"),
                 ("cookie_file", pool.url.kind.node, "node"),
                 ("also_submit", pool.url.kind.node, "node"),
                 ("ca_file", pool.url.kind.tls, "TLS connection"),

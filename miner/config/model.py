@@ -27,6 +27,7 @@ PATHS = (
 HOST, DEVICE = "{host}", "{device}"  # what stands for the machine's and a device's name in a user and password
 # Of a pool's keys those that are said of it alone, and have a default.
 STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
+_LONGEST_NAME = 64  # characters
 _T = TypeVar("_T")
 
 
@@ -67,12 +68,19 @@ def _clean(text: str) -> str:
     return text
 
 
+def _short(text: str) -> str:
+    if len(text) > _LONGEST_NAME:
+        raise ValueError(f"it is longer than {_LONGEST_NAME} characters")
+    return text
+
+
 def _clean_secret(secret: SecretStr) -> SecretStr:
     _clean(secret.get_secret_value())
     return secret
 
 
 Text = Annotated[str, AfterValidator(_clean)]
+Name = Annotated[str, AfterValidator(_clean), AfterValidator(_short)]
 Secret = Annotated[SecretStr, AfterValidator(_clean_secret)]
 File = Annotated[Path, _from_text(_clean)]
 NodeUrl = Annotated[InstanceOf[PoolUrl], _from_text(_node_url)]
@@ -100,6 +108,7 @@ class Pool(_Section):
     url: Annotated[InstanceOf[PoolUrl], _from_text(PoolUrl.parse)] = Field(
         description="where: embedded:, synthetic:, or SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH]"
     )
+    name: Name | None = Field(None, description="what it is called in logs, metrics and the ledger, instead of its URL")
     user: Text | None = Field(None, description="the account or worker there")
     password: Secret | None = Field(None, description="its password")
     password_file: File | None = Field(None, description="a file whose first line is the password")

@@ -36,7 +36,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """How logs, metrics and the screen call it: the URL without user, password and path."""
+        """What logs, metrics and the ledger call it: the operator's name for it, or the URL's safe part."""
         ...
 
     async def run(self, post: Post) -> None:

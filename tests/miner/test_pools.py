@@ -154,6 +154,47 @@ def test_two_users_at_one_pool_are_refused_by_name(tmp_path: Path) -> None:
 POOLS = '[[pool]]\nurl = "stratum+tcp://a@h:1"\nquota = {}\n[[pool]]\nurl = "stratum+tcp://b@i:1"\nquota = 1\n'
 
 
+def test_two_customers_have_the_same_pool_under_names_of_their_own(tmp_path: Path) -> None:
+    tables = '[[pool]]\nname = "{}"\nurl = "stratum+tcp://h:1"\nuser = "{}"\n'
+    configured = configuration(tmp_path, tables.format("ann", "a") + tables.format("ben", "b"))
+    learnt = Learnt(tmp_path / "bits.json")
+    learnt.learn("stratum+tcp://h:1", Style.REPLACE)
+    built = list(build_sources(configured, journal_folder=None, rate=lambda: None, learnt=learnt).values())
+    assert weights(configured, built) == {"ann": 1.0, "ben": 1.0}
+    first, second = built
+    assert isinstance(first, StratumSource)
+    assert isinstance(second, StratumSource)
+    assert (first._options.user, second._options.user) == ("a", "b")
+    assert first._options.learnt_bits is second._options.learnt_bits is Style.REPLACE
+
+
+def test_a_node_goes_by_its_name(tmp_path: Path) -> None:
+    text = f'[[pool]]\nname = "home"\nurl = "rpc+http://h"\naddress = "{REGTEST}"\n'
+    built = source(configuration(tmp_path, text))
+    assert isinstance(built, NodeSource)
+    assert built.name == "home"
+
+
+def test_two_pools_of_one_name_are_refused(tmp_path: Path) -> None:
+    tables = '[[pool]]\nname = "ann"\nurl = "stratum+tcp://{}:1"\nuser = "a"\n'
+    configured = configuration(tmp_path, tables.format("h") + tables.format("i"))
+    with pytest.raises(SourceMisconfigured, match="two pools lead to ann: give each a name of its own"):
+        build_sources(configured, journal_folder=None, rate=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "sentence"),
+    [
+        ("embedded:", "mine", "embedded: is no pool or node and has no name"),
+        ("stratum+tcp://u@h:1", "n" * 65, "longer than 64 characters"),
+        ("stratum+tcp://u@h:1", "", "must not be empty"),
+    ],
+)
+def test_a_name_that_cannot_be_is_a_sentence(tmp_path: Path, url: str, name: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        configuration(tmp_path, f'[[pool]]\nurl = "{url}"\nname = "{name}"\n')
+
+
 def test_a_new_quota_is_weighed_by_the_sources_there_are(tmp_path: Path) -> None:
     configured = configuration(tmp_path, 'strategy = "quota"\n' + POOLS.format(2))
     first = build_sources(configured, journal_folder=None, rate=lambda: None)

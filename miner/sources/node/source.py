@@ -42,11 +42,12 @@ class Node:
 
     endpoint: Endpoint
     login: Login
+    label: str | None = None  # what the operator calls it
 
     @property
     def name(self) -> str:
-        """For logs and metrics."""
-        return self.endpoint.name
+        """For logs, metrics and the ledger."""
+        return self.label or self.endpoint.name
 
 
 @dataclass(frozen=True, slots=True)

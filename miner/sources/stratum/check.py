@@ -32,7 +32,7 @@ async def check(
     """Findings; raises SourceUnreachable, SourceMisbehaved."""
     pool = Pool(dataclasses.replace(options, follow_redirects=False))
     connection = await Connection.open(options.host, options.port, options.connect_s, tls=tls, dial=dial)
-    findings = [f"connected to {options.name}" + (f" with {connection.secured}" if connection.secured else "")]
+    findings = [f"connected to {options.url}" + (f" with {connection.secured}" if connection.secured else "")]
     reading: asyncio.Task[bytes] | None = None
     try:
         pool.connected(options.port, clock())

@@ -34,6 +34,7 @@ class StratumOptions:
     `{device}` in user and password stands for whichever device found a share: each is a worker of its own.
     """
 
+    label: str | None = None  # what the operator calls it
     host: str  # IPv6 without brackets
     port: int
     user: str = field(repr=False)
@@ -95,7 +96,12 @@ class StratumOptions:
 
     @property
     def name(self) -> str:
-        """For logs and metrics: the URL without user and password."""
+        """For logs, metrics and the ledger."""
+        return self.label or self.url
+
+    @property
+    def url(self) -> str:
+        """Where it is, without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"stratum+{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
