@@ -13,6 +13,7 @@ from itertools import cycle, islice
 
 from native.registers import Operation
 
+LETTERS = "rsaluS*n"  # in templates: the kinds of instructions, any of them, none
 _LOAD_CYCLES = 6
 # By mnemonic: the letter of its kind in templates, and its latency in cycles.
 _KINDS = {

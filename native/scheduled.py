@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from native import hybrid
 from native.hybrid import LANES, Buffers, Hybrid, Vectors, plan
-from native.lowering import I32, Memory, Unit
+from native.lowering import I32, Unit
 from native.pairs import run_pairs
 from native.registers import MOVE, Operation, allocate
 from native.schedule import Template, arrange
@@ -215,20 +215,23 @@ class Scheduled(Hybrid):
         if not self.several:
             metal = Vectors(builder, unit.params, there.before, there.now)
             metal.store(metal.nonces(unit.first), hybrid.NONCES)
-        lines, words = unit_text(self.template, several=self.several)
-        table = ir.GlobalVariable(
-            builder.module, ir.ArrayType(I32, len(words)), builder.module.get_unique_name("table")
-        )
-        table.linkage, table.global_constant, table.align = "private", True, 64
-        table.initializer = ir.Constant(table.type.pointee, words)
         earlier = unit.earlier if self.several else unit.params
-        memories = [Memory(builder, table), there.now, there.before, there.read, there.write, unit.params, earlier]
-        inputs = [builder.bitcast(x.address, ir.IntType(8).as_pointer()) for x in memories]
-        constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in _CLOBBERED)]
-        kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
-        text = "\n".join(lines).replace("$", "$$")
-        llvm.initialize_native_asmparser()
-        builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
+        memories = (there.now, there.before, there.read, there.write, unit.params, earlier)
+        emit_text(builder, self.template, [x.address for x in memories], several=self.several)
+
+
+def emit_text(builder: ir.IRBuilder, template: Template, addresses: Sequence[ir.Value], *, several: bool) -> None:
+    """Put a unit's text in. addresses: what NOW, BEFORE, READ, WRITE, PARAMS and EARLIER are to hold."""
+    lines, words = unit_text(template, several=several)
+    table = ir.GlobalVariable(builder.module, ir.ArrayType(I32, len(words)), builder.module.get_unique_name("table"))
+    table.linkage, table.global_constant, table.align = "private", True, 64
+    table.initializer = ir.Constant(table.type.pointee, words)
+    inputs = [builder.bitcast(x, ir.IntType(8).as_pointer()) for x in (table, *addresses)]
+    constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in _CLOBBERED)]
+    kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
+    llvm.initialize_native_asmparser()
+    text = "\n".join(lines).replace("$", "$$")
+    builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
 
 
 # Found on Zen 4 by trying some 24,000: the first for one version, the second for several.

@@ -11,7 +11,7 @@ from . import cores
 from .cache import NO_CACHE, KernelCache, find_cache, open_cache
 from .choice import choose, read, reasons
 from .device import CpuDevice
-from .dispatch import Candidate, candidates
+from .dispatch import TUNED, Candidate, candidates
 from .forge import Forge
 from .options import CpuOptions
 from .priority import give_way
@@ -38,10 +38,13 @@ class CpuBackend:
             details.append(("cpu quota", f"{quota:g} cores"))
         unusable = None
         try:
-            found = self._candidates()
-            details += self._kernels(found)
+            state = self._host.state_dir
+            cache = find_cache(state, native.host_features()) if state else NO_CACHE
+            found = self._candidates(cache)
+            details += _kernels(found, cache)
             if not any(x.unusable is None for x in found):
                 unusable = "; ".join(f"{x.name}: {x.unusable}" for x in found)
+                unusable = unusable or f"{TUNED}: nothing was tuned for this processor yet; run miner tune"
         except native.NativeError as e:
             unusable = str(e)
         return [
@@ -63,7 +66,7 @@ class CpuBackend:
             raise BackendError(f"{_ID} cannot mine: {info.unusable}")
         cache = self._cache()
         forge = Forge(
-            Workshop(self._candidates(), cache, cores.model(), log=self._host.log),
+            Workshop(self._candidates(cache), cache, cores.model(), log=self._host.log),
             settle=lambda: give_way(self._options.priority),
             log=self._host.log,
         )
@@ -91,25 +94,8 @@ class CpuBackend:
         asked = self._options.threads is not None or threads == len(ranked)
         return cores.placement(threads, ranked) if self._options.affinity and asked else [None] * threads
 
-    def _kernels(self, found: list[Candidate]) -> list[tuple[str, str]]:
-        """Which kernel runs here, as far as is known before it does, and why each of the others does not."""
-        state = self._host.state_dir
-        folder = find_cache(state, native.host_features()).folder if state else None
-        record = read(folder, cores.model())
-        if not (choice := choose(found, record)):
-            usable = ", ".join(x.name for x in found if x.unusable is None)
-            lines = [("kernel", f"the fastest of {usable or 'none'}, measured at the first start")]
-        else:
-            hps = record[choice.single].rates_hps[1]
-            lines = [("kernel", f"{choice.single}, measured {hps / 1e6:.1f} MH/s a core")]
-            if choice.midstates > 1:
-                hps = record[choice.several].rates_hps[choice.midstates]
-                text = f"{choice.several}, {choice.midstates} at once, measured {hps / 1e6:.1f} MH/s a core"
-                lines.append(("kernel for several versions", text))
-        return lines + [(f"not {name}", why) for name, why in reasons(found, record).items()]
-
-    def _candidates(self) -> list[Candidate]:
-        return [x for x in candidates() if self._options.kernel in {None, x.name}]
+    def _candidates(self, cache: KernelCache) -> list[Candidate]:
+        return [x for x in candidates(cache=cache) if self._options.kernel in {None, x.name, x.family}]
 
     def _cache(self) -> KernelCache:
         if self._host.state_dir is None:
@@ -118,6 +104,22 @@ class CpuBackend:
         if cache.unusable:
             self._host.log("kernel_cache_unusable", reason=cache.unusable)
         return cache
+
+
+def _kernels(found: list[Candidate], cache: KernelCache) -> list[tuple[str, str]]:
+    """Which kernel runs here, as far as is known before it does, and why each of the others does not."""
+    record = read(cache.folder, cores.model())
+    if not (choice := choose(found, record)):
+        usable = ", ".join(x.name for x in found if x.unusable is None)
+        lines = [("kernel", f"the fastest of {usable or 'none'}, measured at the first start")]
+    else:
+        hps = record[choice.single].rates_hps[1]
+        lines = [("kernel", f"{choice.single}, measured {hps / 1e6:.1f} MH/s a core")]
+        if choice.midstates > 1:
+            hps = record[choice.several].rates_hps[choice.midstates]
+            text = f"{choice.several}, {choice.midstates} at once, measured {hps / 1e6:.1f} MH/s a core"
+            lines.append(("kernel for several versions", text))
+    return lines + [(f"not {name}", why) for name, why in reasons(found, record).items()]
 
 
 def _describe(found: list[Core]) -> list[tuple[str, str]]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 
 from native import Features, Kernel, ProofError, UnusableKernelError, host_features, prove
 
+from . import templates
 from .cache import NO_CACHE, KernelCache
+from .cores import model
+from .templates import Tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Candidate:
     midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
     quarters, and 32 hardly more than 16.
     mixes: SHA instructions stand between vector instructions with the upper halves of the same registers in use.
+    tuned: the templates that it is made of, if it was made for this processor.
     """
 
     name: str
@@ -26,36 +30,47 @@ class Candidate:
     unusable: str | None = None
     midstates: int = 16
     mixes: bool = False
+    tuned: Tuned | None = None
+
+    @property
+    def family(self) -> str:
+        """What operators call it, whatever templates were found."""
+        return self.name.partition("@")[0]
 
 
 # By speed where it is known, fastest first: what is tried first, and wins where measurements do not differ.
 # Narrower vectors compile no faster: the code is as long, and without AVX-512 longer. Eight lanes with explicit ternary
 # logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
 _SHA = ("sha", "sse4.1")
+SCHEDULED = (*_SHA, "avx512f", "avx512vl", "avx512bw")
 _ALL = (
-    Candidate("scheduled8", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9, mixes=True),
+    Candidate("scheduled8", SCHEDULED, 0.9, mixes=True),
     Candidate("hybrid8", _SHA, 1.0, mixes=True),
     Candidate("avx512x16", ("avx512f",), 1.2),
-    Candidate("scheduled8-high", (*_SHA, "avx512f", "avx512vl", "avx512bw"), 0.9),
+    Candidate("scheduled8-high", SCHEDULED, 0.9),
     Candidate("sha4", _SHA, 0.4),
     Candidate("avx2x8", ("avx2",), 1.6),
     Candidate("vector4", (), 1.8),
     Candidate("scalar", (), 1.6, midstates=1),
 )
 _ARM = (Candidate("arm4", ("sha2",), 0.4),)
+TUNED = "tuned8"
 # Where mixing is known to cost nothing. Elsewhere it may cost a hundred cycles an instruction: those go last.
 _MIXERS = "znver"
 
 
-def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
+def candidates(features: Features | None = None, cache: KernelCache = NO_CACHE) -> tuple[Candidate, ...]:
     """Every search there is, with the reason where this machine (or `features`) cannot run it.
 
-    Best first by reputation: that holds until they were measured.
+    Best first by reputation: that holds until they were measured. cache: where the templates tuned for this processor
+    are remembered, if there are any.
     """
     features = features or host_features()
     there: Sequence[Candidate] = (*_ARM, *_ALL) if features.architecture == "aarch64" else _ALL
     if not features.cpu.startswith(_MIXERS):
         there = sorted(there, key=lambda x: x.mixes)
+    if tuned := templates.read(cache.folder, model()):
+        there = [Candidate(f"{TUNED}@{tuned.digest}", SCHEDULED, 0.9, tuned=tuned), *there]
     return tuple(_judged(candidate, features) for candidate in there)
 
 
@@ -75,7 +90,17 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
     if candidate.unusable is not None:
         raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")
     # numba takes 0.3 s to import, and a machine whose candidates are only listed never needs it.
-    from native.compiled import LOWERINGS, compile_fill, compile_midstates, compile_scan  # noqa: PLC0415
+    from native.compiled import (  # noqa: PLC0415
+        LOWERINGS,
+        compile_fill,
+        compile_midstates,
+        compile_scan,
+    )
+    from native.scheduled import Scheduled  # noqa: PLC0415
+
+    if tuned := candidate.tuned:
+        for name, template in ((candidate.name, tuned.one), (candidate.name + "+", tuned.many)):
+            LOWERINGS.setdefault(name, Scheduled(several=name.endswith("+"), template=template))
 
     features = features or host_features()
     folder = cache.folder_for
