@@ -83,6 +83,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done = asyncio.Event()
         self._result = Finish(ok=True, reason="stopped")
+        self._starving: set[str] = set()  # sources whose jobs were exhausted once
         self._began = False
         self._began_wall: float | None = None
         self._mined_s: float | None = None  # once the devices are off
@@ -186,7 +187,7 @@ class Engine:
         shown = 0.0
         while not self._done.is_set():
             self._look_for_the_beginning()
-            self._handle(Tick(self._hashes_for()))
+            self._handle(Tick(self._hashes_for(), self._exhausted()))
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -198,6 +199,18 @@ class Engine:
     def _hashes_for(self) -> dict[str, int]:
         """What all devices did for each source."""
         return dict(sum((Counter(keeper.feed.hashes_for()) for keeper in self._keepers.values()), Counter[str]()))
+
+    def _exhausted(self) -> frozenset[int]:
+        """Jobs, by id, that devices wait on in vain; said of a source once, for some are slow to send others."""
+        waited_on = (keeper.feed.exhausted for keeper in self._keepers.values())
+        jobs = frozenset(job for job in waited_on if job is not None)
+        served = self._manager.served
+        if served is not None and served.id in jobs and served.source not in self._starving:
+            self._starving.add(served.source)
+            log.warning(
+                "work_exhausted", source=served.source, text="devices wait: its jobs leave too little to search"
+            )
+        return jobs
 
     def _look_for_the_beginning(self) -> None:
         if self._began:

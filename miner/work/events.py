@@ -72,9 +72,14 @@ class MiningBegan:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed. `hashes`: how many were done on each source's leases since the start, as far as counted by now."""
+    """Time passed.
+
+    `hashes`: how many were done on each source's leases since the start, as far as counted by now. `exhausted`: ids of
+    jobs that devices wait on in vain, because no header of theirs is left.
+    """
 
     hashes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    exhausted: frozenset[int] = frozenset()
 
 
 SourceEvent = SourceUp | SourceDown | SourceFailed | NewJob | Answered

@@ -34,6 +34,7 @@ DEAD_JOBS = 8  # kept to tell STALE from OUTSIDE, and for the block that a dead 
 LIVE_WORKS = 1 << 12  # leases of live jobs; the oldest go first
 BOOKED_WORKS = 1 << 13  # leases whose source is known when their hashes are counted, long after their job died
 SEEN_HITS = 1 << 13  # remembered to tell duplicates
+_STARVING_S = 1.0  # a device that has not asked again for so long does not starve
 _EXHAUSTED_S = 0.25  # how often an exhausted job is asked again: time gives it new headers
 _EPOCH_MASK = (1 << 32) - 1
 
@@ -94,6 +95,7 @@ class DeviceFeed:
         self._pace_hps: float | None = None
         self._target: tuple[Job | None, float, int] = (None, 0.0, 0)  # job, since when, what to report of it
         self._began: float | None = None
+        self._starved: tuple[Job, float] | None = None  # of what the device had no more headers when it last asked
 
     # ---- the event loop's side
 
@@ -123,6 +125,14 @@ class DeviceFeed:
     def busy(self) -> bool:
         """Whether there is anything to do."""
         return self._job is not None
+
+    @property
+    def exhausted(self) -> int | None:
+        """The id of the job that is served, while the device waits because there are no more headers in it."""
+        starved = self._starved
+        if starved is None or starved[0] is not self._job or self._clock() - starved[1] > _STARVING_S:
+            return None
+        return starved[0].id
 
     @property
     def began(self) -> float | None:
@@ -229,6 +239,7 @@ class DeviceFeed:
         """Lease from the job and remember it; None when it is exhausted or no longer served."""
         now = self._clock()
         lease = self._leases.issue(job, now, rolls_version=self._rolls_version, rolls_ntime=self._rolls_ntime)
+        self._starved = (job, now) if lease is None else None
         if lease is None:
             return None
         with self._changed:

@@ -62,6 +62,8 @@ from .strategy import Candidate, Strategy, first_ready
 
 LIVE_JOBS = 16  # of one source
 GRACE_S = 30.0  # how long the last job of a lost source is worked on
+EXHAUSTED_S = 2.0  # how long devices wait on a job without headers before another source is mined
+REST_S = 60.0  # how long that lasts, unless there is a new job before
 ANSWER_S = 120.0  # how long a share waits for its answer
 PENDING_SHARES = 4096
 SOLVED_PARENTS = 64
@@ -99,6 +101,7 @@ class _Source:
     leaving: bool = False
     lost_at: float | None = None  # when it last went down
     newest: Job | None = None  # since it connected: what is served; None: nothing to serve yet
+    exhausted_since: float | None = None  # devices wait on its newest job in vain
     session: int = -1
     live: OrderedDict[int, Job] = field(default_factory=OrderedDict)  # by id, oldest first
     account: Account = field(default_factory=Account)
@@ -185,6 +188,7 @@ class Manager:
                 self._began = True
             case Tick():
                 self._count(event.hashes)
+                self._notice_exhausted(event.exhausted, now)
                 self._give_up_waiting(now)
             case _:
                 assert_never(event)
@@ -227,6 +231,16 @@ class Manager:
             elif (former := self._former.get(name)) is not None:
                 self._former[name] = former.worked(total)
 
+    def _notice_exhausted(self, jobs: frozenset[int], now: float) -> None:
+        """Only of what is served is it known whether it is exhausted; a source that was left for it gets a rest."""
+        for source in self._sources.values():
+            served = source.newest is not None and source.newest is self._served
+            since = source.exhausted_since
+            if served and source.newest is not None and source.newest.id in jobs:
+                source.exhausted_since = now if since is None else since
+            elif served or (since is not None and now - since >= EXHAUSTED_S + REST_S):
+                source.exhausted_since = None
+
     # ---- sources and their jobs
 
     def _up(self, source: _Source) -> None:
@@ -266,6 +280,7 @@ class Manager:
         source.live[job.id] = job
         source.session = job.session
         source.newest = job
+        source.exhausted_since = None
         return dead
 
     def _serve(self, now: float) -> list[Effect]:
@@ -280,11 +295,11 @@ class Manager:
     def _choice(self, now: float) -> Job | None:
         if self._blocks_under_way():
             return None
-        candidates = [
-            Candidate(name, ready=source.up and source.newest is not None, hashes=source.account.hashes)
-            for name, source in self._sources.items()
-            if not source.leaving
-        ]
+        staying = {name: source for name, source in self._sources.items() if not source.leaving}
+        ready = {name for name, source in staying.items() if source.up and source.newest is not None}
+        # One that lets devices wait gives way to those that do not. Where all do, it is as if none did.
+        ready = {name for name in ready if self._gives_work(staying[name], now)} or ready
+        candidates = [Candidate(name, name in ready, source.account.hashes) for name, source in staying.items()]
         chosen = self._strategy(candidates, now)
         if chosen is not None:
             return self._sources[chosen].newest
@@ -295,6 +310,9 @@ class Manager:
             return self._served
         lost_at = source.lost_at
         return self._served if lost_at is not None and now < lost_at + GRACE_S else None
+
+    def _gives_work(self, source: _Source, now: float) -> bool:
+        return source.exhausted_since is None or now - source.exhausted_since < EXHAUSTED_S
 
     def _worth_finishing(self, job: Job) -> bool:
         source = self._sources.get(job.source)

@@ -261,6 +261,16 @@ def test_an_exhausted_job_gives_nothing_until_another_is_served(bench: Bench) ->
     assert work is not None and work.prev_hash == other.prev_hash
 
 
+def test_whoever_looks_sees_that_the_device_waits_in_vain(bench: Bench) -> None:
+    job = a_job(body=ReadyRoot(b"r" * 32))
+    bench.work_on(job)
+    assert bench.feed.exhausted is None
+    bench.feed.take(0.0)
+    assert bench.feed.exhausted == job.id
+    bench.work_on(a_job(body=coinbase(b"other"), prev_hash=b"o" * 32))
+    assert bench.feed.exhausted is None
+
+
 def test_a_job_that_is_replaced_while_it_is_leased_from_gives_no_work() -> None:
     old, new = a_job(), a_job(prev_hash=b"o" * 32)
 

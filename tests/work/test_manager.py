@@ -24,7 +24,7 @@ from miner.work.events import (
     Tick,
 )
 from miner.work.job import Job
-from miner.work.manager import ANSWER_S, GRACE_S, LIVE_JOBS, Limits, Manager
+from miner.work.manager import ANSWER_S, EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Limits, Manager
 from miner.work.share import Answer, Reason, Share
 from miner.work.strategy import Candidate, first_ready
 from tests.work.making import EASY, HARD, a_found, a_job
@@ -160,6 +160,41 @@ def test_a_source_that_gave_up_is_not_waited_for(desk: Desk) -> None:
     job = desk.up()
     assert desk(SourceFailed("pool", "wrong password")) == [Serve(None, replace=True), Retire((job.id,))]
     assert desk.manager.standings[0].failed == "wrong password"
+
+
+def test_a_source_whose_job_has_no_headers_left_gives_way_until_it_sends_another(desk: Desk) -> None:
+    barren, spare = desk.up(), desk.up("spare")
+    starving = Tick(exhausted=frozenset({barren.id}))
+    assert desk(starving, 10.0) == []
+    assert desk(starving, 10.0 + EXHAUSTED_S) == [Serve(spare, replace=False)]
+    assert desk(Tick(), 20.0) == []
+    fresh = a_job()
+    assert desk(NewJob(fresh, replace=False), 21.0) == [Serve(fresh, replace=False)]
+
+
+def test_a_source_that_was_left_for_its_exhausted_job_is_tried_again_after_a_rest(desk: Desk) -> None:
+    barren, spare = desk.up(), desk.up("spare")
+    starving = Tick(exhausted=frozenset({barren.id}))
+    for turn in (0.0, 100.0):
+        assert desk(starving, turn) == []
+        assert desk(starving, turn + EXHAUSTED_S) == [Serve(spare, replace=False)]
+        assert desk(Tick(), turn + REST_S) == []
+        assert desk(Tick(), turn + EXHAUSTED_S + REST_S) == [Serve(barren, replace=False)]
+
+
+def test_a_job_that_time_gives_new_headers_in_time_is_not_left(desk: Desk) -> None:
+    job, _ = desk.up(), desk.up("spare")
+    for second in range(20):
+        starved = frozenset({job.id}) if second % 2 else frozenset[int]()
+        assert desk(Tick(exhausted=starved), float(second)) == []
+
+
+def test_where_nobody_has_headers_left_the_preferred_source_is_waited_on(desk: Desk) -> None:
+    first, second = desk.up(), desk.up("spare")
+    everybody = Tick(exhausted=frozenset({first.id, second.id}))
+    served = {desk.manager.served for at in range(40) if desk(everybody, at / 2.0) is not None}
+    assert served == {first, second}
+    assert desk.manager.served is first
 
 
 def test_another_strategy_chooses_otherwise() -> None:
