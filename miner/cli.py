@@ -122,7 +122,8 @@ def _print_failures(inventory: Inventory) -> None:
 
 
 def _check(loaded: Loaded) -> int:
-    from miner.pools import build_sources  # noqa: PLC0415  as above
+    from miner.meters import try_meters  # noqa: PLC0415  as above
+    from miner.pools import build_sources  # noqa: PLC0415
 
     configuration = loaded.configuration
     sound = True
@@ -159,6 +160,12 @@ def _check(loaded: Loaded) -> int:
                 print(printable(finding))
         except SourceError as error:
             _complain(f"{pool.url}: {error}")
+            sound = False
+    for finding, known in try_meters(configuration):
+        if known:
+            print(printable(finding))
+        else:
+            _complain(finding)
             sound = False
     return ExitCode.DONE if sound else ExitCode.FAILED
 

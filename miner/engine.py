@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import structlog
@@ -20,8 +21,11 @@ import structlog
 from backends.base import Device, DeviceInfo, State, Verdict
 from miner.chain.target import Target
 from miner.keeper import LOOK_S, Keeper
+from miner.metering import Metering
 from miner.share_log import ShareLog
 from miner.sources.base import Source
+from miner.telemetry.alarm import Alarm, Severity, Stage
+from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import WINDOWS_S, DeviceView, Snapshot, SourceView
 from miner.work.events import (
     Answered,
@@ -65,6 +69,8 @@ class Engine:
         patience: Patience | None = None,
         look_s: float = LOOK_S,
         share_log: ShareLog | None = None,
+        metering: Metering | None = None,
+        alarms: Alarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -74,6 +80,8 @@ class Engine:
         self._patience = patience
         self._look_s = look_s
         self._share_log = share_log
+        self._metering = metering
+        self._alarms = alarms
         self._clock = clock
         self._wall = wall
         self._leases = Leases()
@@ -301,6 +309,10 @@ class Engine:
     # ---- what can be seen
 
     def _show(self, snapshot: Snapshot) -> None:
+        if self._alarms:
+            for alarm in self._alarms.handle(snapshot):
+                _log_alarm(alarm)
+            snapshot = replace(snapshot, alarms=self._alarms.standing())
         self._latest = snapshot
         for watcher in self._watchers:
             watcher(snapshot)
@@ -309,7 +321,7 @@ class Engine:
         now = self._clock()
         devices = tuple(self._device_view(keeper) for keeper in self._keepers.values())
         served = self._manager.served
-        return Snapshot(
+        snapshot = Snapshot(
             now=now,
             mining_s=self._manager.mining_s(now) if self._mined_s is None else self._mined_s,
             started_at=self._began_wall,
@@ -322,6 +334,9 @@ class Engine:
             network_difficulty=Target(served.network_target).difficulty if served else None,
             worthless=self.worthless,
         )
+        if self._metering is None:
+            return snapshot
+        return self._metering.handle(snapshot, {name: keeper.seen_at for name, keeper in self._keepers.items()})
 
     def _device_view(self, keeper: Keeper) -> DeviceView:
         counts = keeper.feed.counts()
@@ -339,8 +354,15 @@ class Engine:
             faults=faults,
             shares=self._manager.shares_of(keeper.info.id),
             restarts=keeper.restarts,
-            energy_j=None,
         )
+
+
+def _log_alarm(alarm: Alarm) -> None:
+    if alarm.stage is Stage.RESOLVED:
+        log.info("alarm_over", alarm=alarm.rule, subject=alarm.subject)
+        return
+    level = {Severity.INFO: log.info, Severity.WARNING: log.warning, Severity.CRITICAL: log.error}[alarm.severity]
+    level("alarm", alarm=alarm.rule, subject=alarm.subject, text=alarm.detail)
 
 
 def _source_view(priority: int, standing: Standing, now: float) -> SourceView:

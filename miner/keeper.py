@@ -71,11 +71,16 @@ class Keeper:
         return self._watch.restarts
 
     @property
+    def seen_at(self) -> float:
+        """When the device was last looked at: the time of its telemetry."""
+        return self._seen_at
+
+    @property
     def telemetry(self) -> Telemetry:
         """The device's last word, or what is known better from outside. Any thread; no I/O."""
         seen = self._telemetry
         if self._thread.is_alive() and not self._ending.is_set() and self._clock() - self._seen_at > HUNG_S:
-            return replace(seen, state=State.SICK, fault="its driver does not answer")
+            return replace(seen, state=State.SICK, fault="its driver does not answer", power_w=None)
         match self._watch.phase:
             case Phase.DEAD:
                 return replace(seen, state=State.DEAD, fault=self._watch.reason)
@@ -94,7 +99,7 @@ class Keeper:
         finally:
             self._bring_down()
             if self._device is None:
-                self._telemetry = replace(self._telemetry, state=State.OFF)
+                self._telemetry = replace(self._telemetry, state=State.OFF, power_w=None)
 
     def _look(self) -> None:
         now = self._clock()

@@ -24,8 +24,10 @@ from miner.guard import Guard
 from miner.inventory import Inventory, take_inventory, watch_all
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
+from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
+from miner.power.errors import PowerError
 from miner.scribe import Scribe
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
@@ -74,6 +76,7 @@ def mine(arguments: Arguments, loaded: Loaded) -> int:
             SummaryError,
             LedgerError,
             ShareLogError,
+            PowerError,
         ) as error:
             log.error("cannot_mine", text=str(error))  # noqa: TRY400
             return ExitCode.FAILED
@@ -156,7 +159,17 @@ class _Run:
         self._share_log = ShareLog(configuration.share_log, do=scribe.do) if configuration.share_log else None
         if self._share_log:
             held.callback(self._share_log.close)
-        self.engine = Engine(manager, sources, worthless=configuration.worthless, share_log=self._share_log)
+        metering = metering_for(configuration)
+        self.engine = Engine(
+            manager,
+            sources,
+            worthless=configuration.worthless,
+            share_log=self._share_log,
+            metering=metering,
+            alarms=alarms_for(configuration),
+        )
+        metering.start()
+        held.callback(metering.close)
         self._keep_ledger(scribe)
 
     def mine(self) -> Finish:

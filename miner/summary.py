@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from miner import files
-from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
+from miner.telemetry.snapshot import Consumption, Costs, DeviceView, MeterView, Snapshot, SourceView
 from miner.telemetry.totals import Totals
+
+_TERA = 1e12
 
 
 class SummaryError(Exception):
@@ -31,6 +33,9 @@ def summarise(snapshot: Snapshot) -> dict[str, Any]:
             "stale": totals.stale,
         },
         "hardware_errors": totals.hardware_errors,
+        "consumption": {one.basis.value: _consumption(one) for one in snapshot.consumption},
+        "meters": [_meter(meter) for meter in snapshot.meters],
+        "costs": _costs(snapshot.costs) if snapshot.costs else None,
         "devices": [_device(device, snapshot.mining_s) for device in snapshot.devices],
         "sources": [_source(source) for source in snapshot.sources],
     }
@@ -80,6 +85,26 @@ def _device(device: DeviceView, mining_s: float) -> dict[str, Any]:
         "shares": device.shares,
         "restarts": device.restarts,
         "energy_joules": device.energy_j,
+        "energy_joules_by_source": dict(device.energy_by),
+        "joules_per_terahash": _per_terahash(device.joules_per_hash),
+    }
+
+
+def _consumption(one: Consumption) -> dict[str, Any]:
+    return {"energy_joules": one.joules, "joules_per_terahash": _per_terahash(one.joules_per_hash)}
+
+
+def _meter(meter: MeterView) -> dict[str, Any]:
+    return {"name": meter.name, "energy_joules": meter.joules, "gap_seconds": meter.gap_s, "fault": meter.fault}
+
+
+def _costs(costs: Costs) -> dict[str, Any]:
+    return {
+        "currency": costs.currency,
+        "basis": costs.basis.value,
+        "spent": costs.spent,
+        "per_share_difficulty": costs.per_difficulty,
+        "break_even_price_per_kwh": costs.break_even_per_kwh,
     }
 
 
@@ -102,3 +127,7 @@ def _source(source: SourceView) -> dict[str, Any]:
 
 def _rate(hashes: int, seconds: float) -> float | None:
     return hashes / seconds if seconds > 0 else None
+
+
+def _per_terahash(joules_per_hash: float | None) -> float | None:
+    return None if joules_per_hash is None else joules_per_hash * _TERA

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from backends import registry as installed
 from backends.base import Backend, BackendError
@@ -22,9 +22,11 @@ from miner.printable import printable
 from . import files
 from .credentials import Credentials, PoolTable
 from .hearing import CONFIG_VARIABLE, Findings, Hearing, KeyPath, Said
+from .meter_tables import meter_keys, meter_origin, meter_tables
 from .model import DEVICE, HOST, PATHS, PREFIX, STRATUM_ONLY, Configuration, Pool, options
 from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
+from .power import METERS, SECTIONS, Alarms, Power, Tariff, Window
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 
 _PLANNED = ("opencl",)  # announced, so an operator will ask; once installed they are like any other
@@ -40,6 +42,8 @@ _LIVE: tuple[str, ...] = (
     "network",
 )
 _LIVE += ("ca_file", "insecure", "proxy", "suggest_difficulty", "require_payout")
+
+_TABLES: Mapping[str, type[BaseModel]] = {"power": Power, "tariff": Tariff, "alarms": Alarms}
 
 
 class Registry(Protocol):
@@ -134,6 +138,7 @@ class _Judge:
         self._registry = registry
         self._findings = findings
         self._pools: list[PoolTable] = []
+        self._meters: list[dict[str, Any]] = []
 
     def configuration(self) -> Configuration:
         """Raises ConfigError with every problem found."""
@@ -145,6 +150,8 @@ class _Judge:
             raw["pool"] = [table.values for table in self._pools]
         elif "address" in raw and not credentials.address_for(EMBEDDED):
             del raw["address"]
+        if told := self._heard.get(("meter",)):
+            raw["meter"] = self._meters = meter_tables(told, self._findings)
         raw["backends"] = self._sections()
         try:
             configuration = Configuration.model_validate(raw)
@@ -268,10 +275,26 @@ class _Judge:
         origin = self._origin(location)
         keys = [part for part in location if isinstance(part, str)]
         if error["type"] == "extra_forbidden":
-            return f"{origin}: {_unknown(keys, known)}"
+            return f"{origin}: {_unknown(keys, known or self._known(location))}"
         if error["type"] == "missing":
-            return f"{origin}: {printable(keys[-1])} is missing"
+            return f"{self._origin(location[:-1])}: {printable(keys[-1])} is missing"
+        if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+            return f"{origin}: its kind is one of {', '.join(METERS)}"
+        if error["type"] == "value_error" and isinstance(error["input"], dict):
+            return f"{origin}: {rightly(error)}"
         return said(origin, displayed(keys, error["input"]), rightly(error), secret=any(map(is_secret, keys)))
+
+    def _known(self, location: tuple[str | int, ...]) -> list[str]:
+        """The keys there are where a key that there is not was found."""
+        match location:
+            case ("meter", int(number), *_):
+                return meter_keys(self._meters[number].get("kind"))
+            case ("tariff", "window", *_):
+                return list(Window.model_fields)
+            case (str(section), *_) if section in SECTIONS:
+                return list(_TABLES[section].model_fields)
+            case _:
+                return []
 
     def _origin(self, location: tuple[str | int, ...]) -> Origin:
         match location:
@@ -279,6 +302,12 @@ class _Judge:
                 return self._pools[number].origins.get(key, self._pools[number].origins[""])
             case ("pool", int(number)):
                 return self._pools[number].origins[""]
+            case ("meter", int(number), *keys):
+                # Behind the number stands the kind, which nobody wrote.
+                return meter_origin(self._heard["meter",].origin, number + 1, ".".join(map(str, keys[1:])))
+            case (str(section), *keys) if section in SECTIONS and keys:
+                place = self._heard[section,].origin
+                return Origin(place.place, printable(".".join(map(str, location))))
             case ("backends", str(name), str(key), *_) if told := self._heard.get(("backends", name, key)):
                 return told.origin
             case ("backends", str(name), *_):
@@ -312,7 +341,7 @@ def _told_by(key: str) -> str:
 def _unknown(keys: Sequence[str], known: Sequence[str]) -> str:
     if keys[0] == "pool":
         known = list(Pool.model_fields)
-    elif keys[0] != "backends":
+    elif keys[0] not in ("backends", "meter", *SECTIONS) or len(keys) == 1:
         known = list(Configuration.model_fields)
     elif len(keys) > 3:
         return "there is no such key"

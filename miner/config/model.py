@@ -5,19 +5,19 @@ An option `log_format` is the TOML key `log_format`, the variable `MINER_LOG_FOR
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf
 
 from backends.base import Backend
 from miner.chain.network import Network
-from miner.printable import has_controls
 
 from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
+from .power import Alarms, AnyMeter, ModbusMeter, Power, Tariff
+from .text import File, Secret, Text, from_text
 
 PREFIX = "MINER_"
 PATHS = (
@@ -28,7 +28,6 @@ HOST, DEVICE = "{host}", "{device}"  # what stands for the machine's and a devic
 # Of a pool's keys those that are said of it alone, and have a default.
 STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
 _LONGEST_NAME = 64  # characters
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,6 @@ class Told:
     numeric: bool = False
     switch: bool = False  # the flag alone says true
     separator: str | None = None  # what separates a list's items in a variable; the flag is repeated instead
-
-
-def _from_text(parse: Callable[[str], _T]) -> BeforeValidator:
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
 def _network(text: str) -> Network:
@@ -60,30 +55,14 @@ def _node_url(text: str) -> PoolUrl:
     return url
 
 
-def _clean(text: str) -> str:
-    if not text:
-        raise ValueError("it must not be empty; leave it out instead")
-    if has_controls(text):
-        raise ValueError("it contains a control character")
-    return text
-
-
 def _short(text: str) -> str:
     if len(text) > _LONGEST_NAME:
         raise ValueError(f"it is longer than {_LONGEST_NAME} characters")
     return text
 
 
-def _clean_secret(secret: SecretStr) -> SecretStr:
-    _clean(secret.get_secret_value())
-    return secret
-
-
-Text = Annotated[str, AfterValidator(_clean)]
-Name = Annotated[str, AfterValidator(_clean), AfterValidator(_short)]
-Secret = Annotated[SecretStr, AfterValidator(_clean_secret)]
-File = Annotated[Path, _from_text(_clean)]
-NodeUrl = Annotated[InstanceOf[PoolUrl], _from_text(_node_url)]
+Name = Annotated[Text, AfterValidator(_short)]
+NodeUrl = Annotated[InstanceOf[PoolUrl], from_text(_node_url)]
 Difficulty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=1 << 63)]
 
@@ -105,7 +84,7 @@ class Pool(_Section):
     After loading, `user`, `password` and `address` hold what is in force for it, whoever said so.
     """
 
-    url: Annotated[InstanceOf[PoolUrl], _from_text(PoolUrl.parse)] = Field(
+    url: Annotated[InstanceOf[PoolUrl], from_text(PoolUrl.parse)] = Field(
         description="where: embedded:, synthetic:, or SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH]"
     )
     name: Name | None = Field(None, description="what it is called in logs, metrics and the ledger, instead of its URL")
@@ -199,7 +178,7 @@ class Configuration(_Section):
         allow_inf_nan=False,
         description="how long a preferred pool must be up again before work returns to it",
     )
-    network: Annotated[Annotated[InstanceOf[Network], _from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
+    network: Annotated[Annotated[InstanceOf[Network], from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
         None,
         description="insist on this network: mainnet, testnet3, testnet4, signet or regtest (default: the source's)",
     )
@@ -222,7 +201,7 @@ class Configuration(_Section):
     share_log: Annotated[File | None, Told(_SEEN, "FILE")] = Field(
         None, description="append a line of JSON to this file for each share; SIGHUP opens it anew"
     )
-    metrics: Annotated[Annotated[InstanceOf[Endpoint], _from_text(Endpoint.parse)] | None, Told(_SEEN, "HOST:PORT")] = (
+    metrics: Annotated[Annotated[InstanceOf[Endpoint], from_text(Endpoint.parse)] | None, Told(_SEEN, "HOST:PORT")] = (
         Field(None, description="let Prometheus scrape http://HOST:PORT/metrics")
     )
     metrics_user: Annotated[Text | None, Told(_SEEN)] = Field(None, description="who may scrape the metrics")
@@ -246,6 +225,12 @@ class Configuration(_Section):
         description="where blocks, the ledger, caches and locks are kept; one miner per folder "
         "(default: $STATE_DIRECTORY, $XDG_STATE_HOME/angara or ~/.local/state/angara)",
     )
+    power: Power = Field(
+        default_factory=lambda: Power.model_validate({}), description="what is known of the machine's consumption"
+    )
+    meter: tuple[AnyMeter, ...] = Field((), description="wall meters")
+    tariff: Tariff | None = Field(None, description="what electricity costs and hashing earns")
+    alarms: Alarms = Field(default_factory=lambda: Alarms.model_validate({}), description="when something is wrong")
     backends: Mapping[str, Any] = Field(
         default_factory=dict, description="each backend's own options, as its own model validated them"
     )
@@ -274,6 +259,7 @@ class Configuration(_Section):
         """Every secret in force, for the log's redaction."""
         held = [self.password, *(pool.password for pool in self.pool), *(pool.url.password for pool in self.pool)]
         held += [url.password for pool in self.pool for url in pool.also_submit]
+        held += [meter.password for meter in self.meter if not isinstance(meter, ModbusMeter)]
         held += [self.proxy, *(pool.proxy for pool in self.pool)]
         return tuple(dict.fromkeys(secret.get_secret_value() for secret in held if secret is not None))
 

@@ -49,10 +49,11 @@ class Energy:
             self._add((watts + before.watts) / 2 * (at - before.at))
         self.watts = watts
 
-    def counter(self, at: float, joules: float, range_j: float | None = None) -> None:
+    def counter(self, at: float, joules: float, range_j: float | None = None, step_j: float = 0.0) -> None:
         """A reading of a counter that starts again at 0 when it passes `range_j`, or never does (None).
 
         What a counter counted while nobody looked is not lost, unless it may have gone round meanwhile or was reset.
+        `step_j`: what it counts in; a coarse one stands still for long and then jumps.
         """
         if not 0 <= joules <= (_BOUND_J if range_j is None else range_j):
             self.lost(at)
@@ -64,7 +65,7 @@ class Energy:
         grown = None if before.joules is None else joules - before.joules
         if grown is not None and range_j is not None:
             grown = grown % range_j if span_s * self._most_w < range_j else None
-        if grown is None or not 0 <= grown <= self._most_w * span_s:
+        if grown is None or not 0 <= grown <= self._most_w * span_s + step_j:
             self.gap_s += span_s
             self.watts = None
         else:

@@ -13,3 +13,7 @@ class Unreadable(PowerError):
 
 class Nonsense(PowerError):
     """A meter answered, with something that no meter means."""
+
+
+class MissingLibrary(PowerError):
+    """A meter needs a library that is not installed."""

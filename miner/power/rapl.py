@@ -6,13 +6,17 @@ counter beside them; the parts inside a package are already in it, and the platf
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from miner.power.errors import Nonsense, Unreadable
+from miner.power.reading import Counter, Sample
 
 ROOT = Path("/sys/class/powercap")
 MOST_W = 2_000.0  # of one zone: a package of today draws 500
+_TEXT_MAX = 64  # characters; no counter needs as many
 _REMEDY = (
     "only root may read it on current kernels; a line in /etc/tmpfiles.d gives it to the group of the miner: "
     "z /sys/class/powercap/*/energy_uj 0440 root miner"
@@ -48,7 +52,7 @@ def zones(root: Path = ROOT) -> tuple[Zone, ...]:
 def read(zone: Zone) -> float:
     """Joules now. Raises Unreadable, Nonsense."""
     try:
-        text = zone.file.read_text(encoding="ascii", errors="replace")[:64].strip()
+        text = _read(zone.file)
     except PermissionError as error:
         raise Unreadable(f"the energy counter of {zone.name} is not readable: {_REMEDY}") from error
     except OSError as error:
@@ -63,6 +67,28 @@ def read(zone: Zone) -> float:
 
 def _text(file: Path) -> str | None:
     try:
-        return file.read_text(encoding="ascii", errors="replace")[:64].strip()
+        return _read(file)
     except OSError:
         return None
+
+
+def _read(file: Path) -> str:
+    """The beginning of a file, however long it is. Raises OSError."""
+    with file.open(encoding="ascii", errors="replace") as opened:
+        return opened.read(_TEXT_MAX).strip()
+
+
+class Rapl:
+    """The processor as a meter: a counter for each zone. Each wraps at a moment of its own."""
+
+    name = "rapl"
+
+    def __init__(self, zones: tuple[Zone, ...], clock: Callable[[], float] = time.monotonic) -> None:
+        self._zones = zones
+        self._clock = clock
+
+    def read(self, timeout_s: float) -> Sample:  # noqa: ARG002 - a file has no time-out: the thread is its own bound
+        return Sample(self._clock(), counters=tuple(Counter(read(zone), zone.range_j) for zone in self._zones))
+
+    def close(self) -> None:
+        """Nothing is held open."""

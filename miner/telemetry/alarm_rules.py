@@ -9,20 +9,21 @@
 | rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
 | pool-down | pool | it is not connected, or has failed |
 | no-share | miner | it mines, and nothing was accepted for `silence` times the usual wait between shares |
-| power-over-budget | miner | its devices together draw more than `budget_w` |
+| power-over-budget | miner | it draws more than `budget_w`, at the wall where a meter tells |
+| meter-disagrees | miner | its devices together draw more than the wall gives, or the wall gives what nobody draws |
 | block-found | miner | a block was accepted since the last look, on a chain whose coins have a worth |
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from backends.base import State
 
 from .alarms import Findings, Rule, Severity
-from .snapshot import DeviceView, Snapshot, SourceView
+from .snapshot import Basis, DeviceView, Snapshot, SourceView
 
 MINER = "miner"
 _MINUTE_S = 60
@@ -40,9 +41,26 @@ class Thresholds:
     reject_ratio: float | None = 0.05
     silence: float | None = 10.0
     budget_w: float | None = None
+    meter_ratio: float | None = 0.1
+    overhead_w: float | None = None  # what the machine draws beside its devices; None: not known
 
 
-def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
+# By name, as they are switched off.
+RULES = (
+    "device-sick",
+    "device-dead",
+    "device-hot",
+    "rate-low",
+    "rejects-high",
+    "pool-down",
+    "no-share",
+    "power-over-budget",
+    "meter-disagrees",
+    "block-found",
+)
+
+
+def rules(thresholds: Thresholds, off: Collection[str] = ()) -> tuple[Rule, ...]:
     """Every rule that is switched on."""
     offered = (
         Rule("device-sick", Severity.WARNING, _in_state(State.SICK), after_s=30, clear_s=60),
@@ -60,9 +78,15 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
         _if_set(
             thresholds.budget_w, lambda x: Rule("power-over-budget", Severity.WARNING, _over(x), after_s=30, clear_s=60)
         ),
+        _if_set(
+            thresholds.meter_ratio,
+            lambda x: Rule(
+                "meter-disagrees", Severity.WARNING, _disagreeing(x, thresholds.overhead_w), after_s=180, clear_s=120
+            ),
+        ),
         Rule("block-found", Severity.INFO, BlockFound().look, clear_s=3600),
     )
-    return tuple(rule for rule in offered if rule is not None)
+    return tuple(rule for rule in offered if rule is not None and rule.name not in off)
 
 
 def _if_set(threshold: float | None, make: Callable[[float], Rule]) -> Rule | None:
@@ -115,12 +139,37 @@ def _down(snapshot: Snapshot) -> Findings:
 
 def _over(budget_w: float) -> Callable[[Snapshot], Findings]:
     def look(snapshot: Snapshot) -> Findings:
-        known = [x.telemetry.power_w for x in snapshot.devices if x.telemetry.power_w is not None]
-        if sum(known) <= budget_w:
+        drawn = next((one for one in snapshot.consumption if one.watts is not None), None)  # the wall stands first
+        if drawn is None or drawn.watts is None or drawn.watts <= budget_w:
             return {}
-        return {MINER: f"the devices draw {sum(known):.0f} W of {budget_w:.0f} W"}
+        return {MINER: f"{drawn.watts:.0f} W are drawn of {budget_w:.0f} W ({drawn.basis})"}
 
     return look
+
+
+def _disagreeing(ratio: float, overhead_w: float | None) -> Callable[[Snapshot], Findings]:
+    """Devices behind a wall meter draw no more than it gives; and no less, once the rest of the machine is known."""
+
+    def look(snapshot: Snapshot) -> Findings:
+        watts = {one.basis: one.watts for one in snapshot.consumption}
+        wall, devices = watts.get(Basis.WALL), watts.get(Basis.DEVICES, watts.get(Basis.MODEL))
+        if wall is None or devices is None:
+            return {}
+        if devices > wall * (1 + ratio):
+            return {MINER: f"the devices are said to draw {devices:.0f} W, and the wall gives {wall:.0f} W"}
+        if overhead_w is not None and wall > (devices + overhead_w) * (1 + ratio) and _all_known(snapshot):
+            return {MINER: f"the wall gives {wall:.0f} W, and {devices + overhead_w:.0f} W are accounted for"}
+        return {}
+
+    return look
+
+
+def _all_known(snapshot: Snapshot) -> bool:
+    return all(
+        device.telemetry.power_w is not None
+        for device in snapshot.devices
+        if not device.info.virtual and device.telemetry.state not in (State.OFF, State.DEAD)
+    )
 
 
 @dataclass(slots=True)

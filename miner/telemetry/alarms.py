@@ -11,31 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
+from .alarm import Alarm, Severity, Stage
 from .snapshot import Snapshot
+
+__all__ = ["Alarm", "Alarms", "Findings", "Rule", "Severity", "Stage"]
 
 LINGER_S = 600.0  # how long what is over can still be seen
 SUBJECTS_MAX = 1_000  # per rule: what a broken driver names beyond that is not followed
 
 Findings = Mapping[str, str]  # subject -> what is wrong with it, in a sentence
-
-
-class Stage(StrEnum):
-    """Where an alarm stands."""
-
-    IDLE = "idle"
-    PENDING = "pending"
-    ACTIVE = "active"
-    RESOLVED = "resolved"
-
-
-class Severity(StrEnum):
-    """How soon a person should look."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +32,6 @@ class Rule:
     look: Callable[[Snapshot], Findings]
     after_s: float = 0.0
     clear_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """One alarm about one subject. Times are the snapshots' `now`."""
-
-    rule: str
-    severity: Severity
-    subject: str
-    stage: Stage
-    since: float  # when it came to this stage
-    detail: str  # of the last time it was seen
 
 
 @dataclass(slots=True)

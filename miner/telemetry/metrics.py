@@ -26,7 +26,8 @@ from miner.printable import printable
 from miner.work.latency import Latencies
 from miner.work.share import Reason
 
-from .snapshot import DeviceView, Snapshot, SourceView
+from .alarm import Stage
+from .snapshot import Costs, DeviceView, MeterView, Snapshot, SourceView
 
 POWER_SOURCES = frozenset({"rapl", "nvml", "hwmon", "usb", "meter", "model"})
 SENSORS_MAX = 32  # readings of one kind that one device may show
@@ -34,7 +35,7 @@ _LABEL_MAX = 128  # characters
 _REASONS = tuple(str(reason) for reason in Reason if reason is not Reason.STALE)
 _FAULTS = tuple(verdict.value for verdict in Verdict if verdict not in {Verdict.GOOD, Verdict.WRONG})
 
-View = TypeVar("View", DeviceView, SourceView, Snapshot)
+View = TypeVar("View", DeviceView, SourceView, Snapshot, MeterView)
 Values = Mapping[tuple[str, ...], float | None]  # by the family's own labels
 
 
@@ -94,6 +95,19 @@ def _bounded(counts: Mapping[str, int], known: tuple[str, ...], rest: str) -> Va
 
 def _readings(readings: Iterable[Reading]) -> Values:
     return {(reading.sensor,): reading.value for reading in tuple(readings)[:SENSORS_MAX]}
+
+
+def _by_source(joules: Mapping[str, float]) -> Values:
+    """Bounded as power is; what drivers make up beyond that is one series."""
+    known: dict[tuple[str, ...], float | None] = {}
+    for source, value in joules.items():
+        label = (source if source in POWER_SOURCES else "other",)
+        known[label] = (known.get(label) or 0.0) + value
+    return known
+
+
+def _money(snapshot: Snapshot, read: Callable[[Costs], float | None]) -> Values:
+    return {(snapshot.costs.currency,): read(snapshot.costs)} if snapshot.costs else {}
 
 
 def _metered(device: DeviceView, value: float | None) -> Values:
@@ -171,7 +185,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "miner_energy_joules_total",
         "counter",
         "Energy used, by how it is known.",
-        lambda d: _metered(d, d.energy_j),
+        lambda d: _by_source(d.energy_by),
         ("source",),
         "joules",
     ),
@@ -276,9 +290,77 @@ MINER_FAMILIES: tuple[Family[Snapshot], ...] = (
     Family("miner_block_height", "gauge", "Height of the block being mined.", lambda s: s.height),
     Family("miner_network_difficulty", "gauge", "Difficulty of a block.", lambda s: s.network_difficulty),
     Family("miner_worthless", "gauge", "Whether the coins of the chain being mined are.", lambda s: s.worthless),
+    Family(
+        "miner_consumption_watts",
+        "gauge",
+        "Power that all of it draws, by whose word that is.",
+        lambda s: {(one.basis,): one.watts for one in s.consumption},
+        ("basis",),
+        "watts",
+    ),
+    Family(
+        "miner_consumption_joules_per_hash",
+        "gauge",
+        "Energy for a hash, over the time in which both are known.",
+        lambda s: {(one.basis,): one.joules_per_hash for one in s.consumption},
+        ("basis",),
+    ),
+    Family(
+        "miner_electricity_price_per_kilowatt_hour",
+        "gauge",
+        "Price of electricity now.",
+        lambda s: _money(s, lambda costs: costs.price_per_kwh),
+        ("currency",),
+    ),
+    Family(
+        "miner_electricity_cost",
+        "gauge",
+        "What the known energy has cost; falls while prices are negative.",
+        lambda s: _money(s, lambda costs: costs.spent),
+        ("currency",),
+    ),
+    Family(
+        "miner_electricity_cost_per_share_difficulty",
+        "gauge",
+        "What an accepted share of difficulty 1 has cost.",
+        lambda s: _money(s, lambda costs: costs.per_difficulty),
+        ("currency",),
+    ),
+    Family(
+        "miner_electricity_break_even_per_kilowatt_hour",
+        "gauge",
+        "Price of electricity at which mining earns nothing.",
+        lambda s: _money(s, lambda costs: costs.break_even_per_kwh),
+        ("currency",),
+    ),
+    Family(
+        "miner_alarm_active",
+        "gauge",
+        "1 while the alarm is raised.",
+        lambda s: {(x.rule, x.subject, x.severity): 1 for x in s.alarms if x.stage is Stage.ACTIVE},
+        ("alarm", "subject", "severity"),
+    ),
 )
 
-_DEVICE, _POOL, _MINER = ("device",), ("pool",), ()
+METER_FAMILIES: tuple[Family[MeterView], ...] = (
+    Family(
+        "miner_meter_readable",
+        "gauge",
+        "Whether the meter can be read.",
+        lambda m: m.fault is None,
+    ),
+    Family("miner_meter_power_watts", "gauge", "Power by a wall meter.", lambda m: m.watts, unit="watts"),
+    Family("miner_meter_energy_joules_total", "counter", "Energy by a wall meter.", lambda m: m.joules, unit="joules"),
+    Family(
+        "miner_meter_gap_seconds_total",
+        "counter",
+        "Time that is not in the meter's energy.",
+        lambda m: m.gap_s,
+        unit="seconds",
+    ),
+)
+
+_DEVICE, _POOL, _MINER, _METER = ("device",), ("pool",), (), ("meter",)
 
 
 class SnapshotCollector(Collector):
@@ -289,7 +371,7 @@ class SnapshotCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Every family, empty: guards against clashes and lets a scrape ask for single names."""
-        return self._families(devices={}, pools={}, miner={})
+        return self._families(devices={}, pools={}, miner={}, meters={})
 
     def collect(self) -> Iterator[Metric]:
         """What is known at the moment."""
@@ -298,6 +380,7 @@ class SnapshotCollector(Collector):
             devices=_named((device.info.id, device) for device in snapshot.devices),
             pools=_named((source.name, source) for source in snapshot.sources),
             miner={(): snapshot},
+            meters=_named((meter.name, meter) for meter in snapshot.meters),
         )
         return (metric for metric in families if metric.samples)
 
@@ -306,10 +389,12 @@ class SnapshotCollector(Collector):
         devices: Mapping[tuple[str, ...], DeviceView],
         pools: Mapping[tuple[str, ...], SourceView],
         miner: Mapping[tuple[str, ...], Snapshot],
+        meters: Mapping[tuple[str, ...], MeterView],
     ) -> Iterator[Metric]:
         yield from (family.metric(_samples(family, devices), _DEVICE) for family in DEVICE_FAMILIES)
         yield from (family.metric(_samples(family, pools), _POOL) for family in POOL_FAMILIES)
         yield from (family.metric(_samples(family, miner), _MINER) for family in MINER_FAMILIES)
+        yield from (family.metric(_samples(family, meters), _METER) for family in METER_FAMILIES)
 
 
 def _named(views: Iterable[tuple[str, View]]) -> dict[tuple[str, ...], View]:

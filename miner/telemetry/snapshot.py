@@ -6,13 +6,16 @@ Frozen values, made on the event loop, safe to hand to any thread. SI base units
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from backends.base import DeviceInfo, Telemetry
 from miner.work.latency import Latencies
 from miner.work.rate import WINDOWS_S
 
-__all__ = ["WINDOWS_S", "DeviceView", "Snapshot", "SourceView"]
+from .alarm import Alarm
+
+__all__ = ["WINDOWS_S", "Basis", "Consumption", "Costs", "DeviceView", "MeterView", "Snapshot", "SourceView"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,13 @@ class DeviceView:
     faults: Mapping[str, int]  # every other verdict that is not GOOD, by name
     shares: int  # how many of its hits were worth sending
     restarts: int
-    energy_j: float | None
+    energy_by: Mapping[str, float] = field(default_factory=dict)  # joules so far, by the source of the readings
+    joules_per_hash: float | None = None
+
+    @property
+    def energy_j(self) -> float | None:
+        """All its known energy."""
+        return sum(self.energy_by.values()) if self.energy_by else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,48 @@ class SourceView:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterView:
+    """A wall meter. It measures a machine or a rack, never a device: what it says is not added to what devices say."""
+
+    name: str
+    machine: bool  # whether it measures this machine and nothing else
+    watts: float | None
+    joules: float | None
+    gap_s: float  # seconds that are not in the joules
+    fault: str | None  # why it is not known what it says
+
+
+class Basis(StrEnum):
+    """Whose word consumption is taken from."""
+
+    WALL = "wall"  # all meters of this machine
+    DEVICES = "devices"  # what devices measure of themselves
+    MODEL = "model"  # the same, with figures among it that the operator gave
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """Watts, joules and efficiency of the whole miner, by one basis. Emulated devices draw nothing."""
+
+    basis: Basis
+    watts: float | None
+    joules: float | None
+    joules_per_hash: float | None  # over the time in which both are known
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Money, in the tariff's currency; by the wall where a meter is, else by the devices."""
+
+    currency: str
+    basis: Basis
+    price_per_kwh: float
+    spent: float | None
+    per_difficulty: float | None  # what an accepted share of difficulty 1 has cost
+    break_even_per_kwh: float | None  # the price at which mining earns nothing
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything."""
 
@@ -73,3 +124,7 @@ class Snapshot:
     height: int | None  # of the job being mined
     network_difficulty: float | None
     worthless: bool  # the coins of this chain are (embedded, synthetic)
+    meters: tuple[MeterView, ...] = ()
+    consumption: tuple[Consumption, ...] = ()  # the best known first
+    costs: Costs | None = None
+    alarms: tuple[Alarm, ...] = ()  # the gravest first

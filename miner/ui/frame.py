@@ -15,18 +15,21 @@ from rich.cells import cell_len, set_cell_size
 
 from backends.base import State
 from miner.printable import printable
-from miner.telemetry.snapshot import DeviceView, Snapshot, SourceView
+from miner.telemetry.alarm import Alarm, Severity, Stage
+from miner.telemetry.snapshot import Basis, DeviceView, Snapshot, SourceView
 from miner.telemetry.totals import Totals
 
-from .quantities import UNKNOWN, duration, hash_rate, power, quantity, temperature
+from .quantities import UNKNOWN, duration, efficiency, hash_rate, money, power, quantity, temperature
 
 LOG_ROWS = 8
 LOG_ROWS_KEPT = 3  # of which the table of devices leaves these
 SOURCES_MAX = 6
+ALARMS_MAX = 3
 _INDENT = 8  # cells, of the facts' names
 _GAP = 2  # cells between columns
 
 HEADING, WARNING, BAD, QUIET, NORMAL = "bold", "yellow", "red", "dim", ""
+_BASES = {Basis.WALL: "at the wall", Basis.DEVICES: "by the devices", Basis.MODEL: "by the operator's figures"}
 _STYLES = {State.SICK: WARNING, State.DEAD: BAD, State.OFF: QUIET, State.PAUSED: QUIET}
 
 
@@ -112,6 +115,8 @@ def _facts(snapshot: Snapshot, width: int) -> list[Row]:
     rows += _fact("", ["these coins are worthless"], width, WARNING) if snapshot.worthless else []
     rows += _fact("blocks", blocks, width, BAD if totals.blocks_rejected else NORMAL)
     rows += _fact("shares", shares, width)
+    rows += _fact("power", spending, width, QUIET) if (spending := _spending(snapshot)) else []
+    rows += [row for alarm in _raised(snapshot)[:ALARMS_MAX] for row in _alarm(alarm, width)]
     rows += [row for source in sources[:SOURCES_MAX] for row in _source(source, width)]
     if len(sources) > SOURCES_MAX:
         rows += _fact("", [f"and {len(sources) - SOURCES_MAX} more"], width, QUIET)
@@ -126,6 +131,33 @@ def _job(snapshot: Snapshot, active: SourceView | None) -> list[str]:
         f"{printable(active.name)}{height}",
         f"network difficulty {quantity(snapshot.network_difficulty)}",
         f"{duration(active.job_age_s)} old",
+    ]
+
+
+def _spending(snapshot: Snapshot) -> list[str]:
+    """What is drawn and what that costs, by the best that is known of it; nothing where nothing is."""
+    if not snapshot.consumption:
+        return []
+    best, costs = snapshot.consumption[0], snapshot.costs
+    words = [f"{power(best.watts)} {_BASES[best.basis]}"]
+    words += [] if best.joules_per_hash is None else [efficiency(best.joules_per_hash)]
+    if costs is not None and costs.spent is not None:
+        words.append(f"{money(costs.spent, costs.currency)} spent")
+    if costs is not None and costs.break_even_per_kwh is not None:
+        words.append(f"breaks even at {money(costs.break_even_per_kwh, costs.currency)}/kWh")
+    return words
+
+
+def _raised(snapshot: Snapshot) -> list[Alarm]:
+    return [alarm for alarm in snapshot.alarms if alarm.stage is Stage.ACTIVE]
+
+
+def _alarm(alarm: Alarm, width: int) -> list[Row]:
+    words = printable(f"{alarm.rule}: {alarm.subject}: {alarm.detail}")
+    style = {Severity.INFO: HEADING, Severity.WARNING: WARNING, Severity.CRITICAL: BAD}[alarm.severity]
+    return [
+        Row(f"{'' if index else 'alarm':{_INDENT}}{line}", style)
+        for index, line in enumerate(textwrap.wrap(words, width - _INDENT))
     ]
 
 

@@ -67,6 +67,7 @@ def status(snapshot: Snapshot) -> Line:
     totals = Totals.of(snapshot)
     rate = snapshot.rate_hps.get(60)
     active = next((source for source in snapshot.sources if source.active), None)
+    best = snapshot.consumption[0] if snapshot.consumption else None
     states = [device.telemetry.state for device in snapshot.devices]
     values = {
         "rate": None if rate is None else quantities.hash_rate(rate),
@@ -80,6 +81,10 @@ def status(snapshot: Snapshot) -> Line:
         "rejected": totals.rejected,
         "stale": totals.stale,
         "hardware_errors": totals.hardware_errors,
+        "power": None if best is None or best.watts is None else quantities.power(best.watts),
+        "efficiency": None
+        if best is None or best.joules_per_hash is None
+        else quantities.efficiency(best.joules_per_hash),
         "worthless": snapshot.worthless or None,
     }
     return Line("info", "status", {key: value for key, value in values.items() if value is not None})

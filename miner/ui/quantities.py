@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+from miner.printable import printable
+
 UNKNOWN = "-"
+_TERA = 1e12
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 
 
@@ -30,6 +33,16 @@ def hash_rate(hps: float | None) -> str:
 def power(watts: float | None) -> str:
     """Watts: "3.25 kW"."""
     return quantity(watts, "W")
+
+
+def efficiency(joules_per_hash: float | None) -> str:
+    """As data sheets write it: "21.4 J/TH"."""
+    return UNKNOWN if joules_per_hash is None else quantity(joules_per_hash * _TERA, "J/TH")
+
+
+def money(amount: float | None, currency: str) -> str:
+    """Four significant digits, as small amounts need: "0.1042 EUR"."""
+    return UNKNOWN if amount is None or not math.isfinite(amount) else printable(f"{amount:.4g} {currency}")
 
 
 def temperature(celsius: float | None) -> str:

@@ -14,7 +14,9 @@ from backends.registry import load as load_backend
 from miner.arguments import parse
 from miner.config import SCHEMES, Configuration, Pool, load, options
 from miner.config.hearing import CONFIG_VARIABLE
+from miner.config.power import METERS, Alarms, Power, Tariff, Window
 from miner.exit_codes import ExitCode
+from miner.telemetry.alarm_rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "configs" / "miner.toml").read_text()
@@ -50,10 +52,32 @@ def test_the_example_names_every_key_and_no_other() -> None:
         assert set(table["backends"][backend]) == keys(options_of(backend))
 
 
+def test_the_example_names_every_key_about_electricity_and_no_other() -> None:
+    table = tomllib.loads(UNCOMMENTED)
+    assert set(table["power"]) == keys(Power)
+    assert set(table["tariff"]) == keys(Tariff)
+    assert set(table["tariff"]["window"][0]) == keys(Window)
+    assert set(table["alarms"]) == keys(Alarms)
+    shown = {meter["kind"]: set(meter) for meter in table["meter"]}
+    assert shown == {kind: keys(METERS[kind]) for kind in METERS if kind != "tasmota"}
+    assert keys(METERS["tasmota"]) == keys(METERS["shelly"])
+
+
+def test_the_reference_lists_every_key_about_electricity_and_no_other() -> None:
+    for heading, model in (("[power]", Power), ("[tariff]", Tariff), ("[[tariff.window]]", Window)):
+        assert rows(CONFIGURATION, f"### `{heading}`") == list(model.model_fields)
+    assert rows(CONFIGURATION, "## Alarms") == list(Alarms.model_fields)
+    shared = rows(CONFIGURATION, "### Every `[[meter]]`")
+    for heading, kind in (("`shelly` and `tasmota`", "shelly"), ("`mqtt`", "mqtt"), ("`modbus`", "modbus")):
+        assert {*shared, *rows(CONFIGURATION, f"### {heading}")} == keys(METERS[kind])
+    assert all(name in CONFIGURATION for name in RULES)
+
+
 def test_the_example_shows_valid_values_and_the_real_defaults() -> None:
     table = tomllib.loads(UNCOMMENTED)
     shown = Configuration.model_validate(table)
     sections = [(options_of(name).model_validate(table["backends"][name]), options_of(name)) for name in BACKENDS]
+    sections += [(shown.power, Power), (shown.alarms, Alarms)]
     for said, model in ((shown, Configuration), *sections):
         for key, field in model.model_fields.items():
             if field.default not in (None, ()) and not field.is_required() and field.default_factory is None:

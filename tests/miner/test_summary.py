@@ -9,6 +9,7 @@ import pytest
 
 from miner import summary
 from miner.summary import SummaryError
+from miner.telemetry.snapshot import Basis, Consumption, Costs, MeterView
 from tests.telemetry.snapshots import device, metered, snapshot, source
 
 
@@ -21,6 +22,9 @@ def test_the_keys_are_the_contract() -> None:
         "blocks": {"accepted": 6, "rejected": 1},
         "shares": {"submitted": 28, "accepted": 22, "rejected": 1, "stale": 4},
         "hardware_errors": 1,
+        "consumption": {},
+        "meters": [],
+        "costs": None,
         "devices": [
             {
                 "id": "cpu:0",
@@ -35,6 +39,8 @@ def test_the_keys_are_the_contract() -> None:
                 "shares": 12,
                 "restarts": 0,
                 "energy_joules": None,
+                "energy_joules_by_source": {},
+                "joules_per_terahash": None,
             }
         ],
         "sources": [
@@ -50,6 +56,37 @@ def test_the_keys_are_the_contract() -> None:
             for name, rejected, blocks_rejected in (("a", {"low-difficulty": 1}, 0), ("b", {}, 1))
         ],
     }
+
+
+def test_what_it_took_and_what_that_cost_is_told_by_whose_word_it_is() -> None:
+    view = snapshot(
+        device(energy_by={"rapl": 60.0, "model": 40.0}, joules_per_hash=2e-11),
+        meters=(MeterView("rack", machine=True, watts=None, joules=150.0, gap_s=3.0, fault="it does not answer"),),
+        consumption=(
+            Consumption(Basis.WALL, None, 150.0, 3e-11),
+            Consumption(Basis.MODEL, 9.0, 100.0, 2e-11),
+        ),
+        costs=Costs("EUR", Basis.WALL, 0.3, spent=0.0125, per_difficulty=1e-6, break_even_per_kwh=0.069),
+    )
+    told = summary.summarise(view)
+    assert told["consumption"] == {
+        "wall": {"energy_joules": 150.0, "joules_per_terahash": pytest.approx(30.0)},
+        "model": {"energy_joules": 100.0, "joules_per_terahash": pytest.approx(20.0)},
+    }
+    assert told["meters"] == [
+        {"name": "rack", "energy_joules": 150.0, "gap_seconds": 3.0, "fault": "it does not answer"}
+    ]
+    assert told["costs"] == {
+        "currency": "EUR",
+        "basis": "wall",
+        "spent": 0.0125,
+        "per_share_difficulty": 1e-6,
+        "break_even_price_per_kwh": 0.069,
+    }
+    assert told["devices"][0]["energy_joules"] == 100.0
+    assert told["devices"][0]["energy_joules_by_source"] == {"rapl": 60.0, "model": 40.0}
+    assert told["devices"][0]["joules_per_terahash"] == pytest.approx(20.0)
+    assert json.dumps(told, allow_nan=False)
 
 
 def test_a_run_that_never_hashed_has_no_rate() -> None:

@@ -53,7 +53,7 @@ def test_a_counter_that_only_root_may_read_says_what_changes_that(
     def refused(*_args: object, **_more: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(Unreadable, match="tmpfiles"):
         rapl.read(zone)
 

@@ -26,7 +26,6 @@ def device(name: str = "cpu:0", *, state: State = State.MINING, **values: Any) -
         faults={},
         shares=12,
         restarts=0,
-        energy_j=None,
     )
     return replace(view, **values)
 
@@ -46,7 +45,7 @@ def metered() -> DeviceView:
         voltage_v=1.2,
         duty=0.75,
         expected_hps=500e9,
-        energy_j=95.0,
+        energy_by={"usb": 95.0},
         measured_hps=480e9,
         hardware_errors=3,
         faults={"duplicate": 2, "outside": 1},

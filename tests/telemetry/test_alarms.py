@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Reading, State
-from miner.telemetry.alarm_rules import MINER, Thresholds, rules
+from miner.telemetry.alarm_rules import MINER, RULES, Thresholds, rules
 from miner.telemetry.alarms import LINGER_S, SUBJECTS_MAX, Alarm, Alarms, Rule, Severity, Stage
-from miner.telemetry.snapshot import Snapshot
+from miner.telemetry.snapshot import Basis, Consumption, Snapshot
 
 from .snapshots import device, snapshot, source
 
@@ -36,6 +36,13 @@ def of(name: str) -> Alarms:
     return Alarms([rule for rule in rules(Thresholds(budget_w=100.0)) if rule.name == name])
 
 
+def drawing(*, wall: float | None = None, devices: float | None = None) -> Snapshot:
+    """A miner that draws so much, by the wall's word and by its devices'."""
+    known = {Basis.WALL: wall, Basis.DEVICES: devices}
+    told = [Consumption(basis, watts, None, None) for basis, watts in known.items() if watts is not None]
+    return snapshot(device(power_w=devices), consumption=tuple(told), sources=(source(blocks_accepted=0),))
+
+
 @pytest.mark.parametrize(
     ("name", "subject", "ill", "fires", "resolves"),
     [
@@ -45,7 +52,9 @@ def of(name: str) -> Alarms:
         ("rate-low", "cpu:0", snapshot(device(rate_hps={60: 7.9e6}, expected_hps=10e6)), 400, 719),
         ("pool-down", POOL, snapshot(sources=(source(connected=False),)), 160, 629),
         ("pool-down", POOL, snapshot(sources=(source(failed="wrong password"),)), 160, 629),
-        ("power-over-budget", MINER, snapshot(device(power_w=60.0), device("b", power_w=41.0)), 130, 659),
+        ("power-over-budget", MINER, drawing(devices=101.0), 130, 659),
+        ("power-over-budget", MINER, drawing(wall=101.0, devices=80.0), 130, 659),
+        ("meter-disagrees", MINER, drawing(wall=80.0, devices=90.0), 280, 719),
     ],
 )
 def test_it_fires_after_a_while_and_resolves_after_another(
@@ -64,7 +73,8 @@ def test_it_fires_after_a_while_and_resolves_after_another(
         snapshot(device(rate_hps={60: 8.1e6}, expected_hps=10e6)),
         snapshot(device(rate_hps={60: 0.0}, expected_hps=10e6, state=State.PAUSED)),
         snapshot(device(rate_hps={60: None}, expected_hps=10e6)),
-        snapshot(device(power_w=100.0)),
+        drawing(devices=100.0),
+        drawing(wall=100.0, devices=109.0),
         snapshot(sources=()),
     ],
 )
@@ -117,7 +127,7 @@ def test_every_block_is_told_but_worthless_ones() -> None:
 
 
 def test_a_threshold_of_none_switches_its_rule_off() -> None:
-    nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None)
+    nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None, meter_ratio=None)
     assert {rule.name for rule in rules(nothing)} == {"device-sick", "device-dead", "pool-down", "block-found"}
 
 
@@ -173,3 +183,34 @@ def test_people_hear_of_beginnings_and_ends_in_turn(moments: list[tuple[float, b
             ill["x"] = "ill"
         stages += [alarm.stage for alarm in alarms.handle(replace(snapshot(), now=now))]
     assert stages == [Stage.ACTIVE, Stage.RESOLVED] * (len(stages) // 2) + [Stage.ACTIVE] * (len(stages) % 2)
+
+
+def disagree(view: Snapshot, thresholds: Thresholds) -> bool:
+    (rule,) = (rule for rule in rules(thresholds) if rule.name == "meter-disagrees")
+    return bool(rule.look(view))
+
+
+def test_a_wall_that_gives_more_than_the_devices_draw_is_no_news_until_the_rest_is_known() -> None:
+    view = drawing(wall=150.0, devices=90.0)
+    assert not disagree(view, Thresholds())
+    assert not disagree(view, Thresholds(overhead_w=50.0))
+    assert disagree(view, Thresholds(overhead_w=40.0))
+
+
+def test_nothing_is_compared_while_a_device_or_the_meter_is_not_known() -> None:
+    assert not disagree(drawing(devices=90.0), Thresholds(overhead_w=0.0))
+    silent = drawing(wall=500.0, devices=90.0)
+    silent = replace(silent, devices=(*silent.devices, device("b")))
+    assert not disagree(silent, Thresholds(overhead_w=40.0))
+
+
+def test_the_wall_is_heard_over_the_devices_about_the_budget() -> None:
+    (rule,) = (rule for rule in rules(Thresholds(budget_w=100.0)) if rule.name == "power-over-budget")
+    assert not rule.look(drawing(wall=99.0, devices=150.0))
+
+
+def test_every_rule_can_be_switched_off_by_its_name() -> None:
+    everything = Thresholds(budget_w=100.0)
+    assert tuple(rule.name for rule in rules(everything)) == RULES
+    for name in RULES:
+        assert name not in {rule.name for rule in rules(everything, off=[name])}

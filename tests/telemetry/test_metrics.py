@@ -12,22 +12,25 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 
 from backends.base import Reading, State
+from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.metrics import (
     DEVICE_FAMILIES,
+    METER_FAMILIES,
     MINER_FAMILIES,
     POOL_FAMILIES,
+    POWER_SOURCES,
     SENSORS_MAX,
     SnapshotCollector,
     registry,
     window,
 )
-from miner.telemetry.snapshot import WINDOWS_S, Snapshot
+from miner.telemetry.snapshot import WINDOWS_S, Basis, Consumption, Costs, MeterView, Snapshot
 from miner.work.latency import Latencies
 from miner.work.share import Reason
 from tests.telemetry.snapshots import HOSTILE, device, metered, snapshot, source
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/metrics.md"
-FAMILIES = (*DEVICE_FAMILIES, *POOL_FAMILIES, *MINER_FAMILIES)
+FAMILIES = (*DEVICE_FAMILIES, *POOL_FAMILIES, *MINER_FAMILIES, *METER_FAMILIES)
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -146,6 +149,46 @@ def test_the_run_as_a_whole() -> None:
         "miner_worthless": 1,
     }.items():
         assert value(view, name) == number
+
+
+def test_meters_have_families_of_their_own_so_that_no_watt_is_counted_twice() -> None:
+    meter = MeterView("rack", machine=True, watts=1500.0, joules=9e6, gap_s=12.0, fault=None)
+    view = snapshot(device(), meters=(meter, replace(meter, name="dead", watts=None, joules=None, fault="silent")))
+    assert value(view, "miner_meter_power_watts", meter="rack") == 1500
+    assert value(view, "miner_meter_energy_joules_total", meter="rack") == 9e6
+    assert value(view, "miner_meter_gap_seconds_total", meter="rack") == 12
+    assert value(view, "miner_meter_readable", meter="rack") == 1
+    assert value(view, "miner_meter_readable", meter="dead") == 0
+    assert value(view, "miner_meter_power_watts", meter="dead") is None
+    assert value(view, "miner_power_watts", device="cpu:0", source="other") is None
+
+
+def test_energy_is_labelled_with_where_it_is_known_from() -> None:
+    view = snapshot(device(energy_by={"rapl": 5.0, "model": 3.0, "odd": 2.0, "strange": 1.0}))
+    known = {name: value(view, "miner_energy_joules_total", device="cpu:0", source=name) for name in POWER_SOURCES}
+    assert (known["rapl"], known["model"]) == (5, 3)
+    assert value(view, "miner_energy_joules_total", device="cpu:0", source="other") == 3
+
+
+def test_efficiency_and_money_say_whose_word_and_which_currency() -> None:
+    view = snapshot(
+        consumption=(Consumption(Basis.WALL, 110.0, 1.0, 3e-11), Consumption(Basis.MODEL, 100.0, 1.0, 2e-11)),
+        costs=Costs("EUR", Basis.WALL, 0.3, spent=-0.5, per_difficulty=1e-6, break_even_per_kwh=0.07),
+    )
+    assert value(view, "miner_consumption_watts", basis="wall") == 110
+    assert value(view, "miner_consumption_joules_per_hash", basis="model") == 2e-11
+    assert value(view, "miner_electricity_price_per_kilowatt_hour", currency="EUR") == 0.3
+    assert value(view, "miner_electricity_cost", currency="EUR") == -0.5
+    assert value(view, "miner_electricity_cost_per_share_difficulty", currency="EUR") == 1e-6
+    assert value(view, "miner_electricity_break_even_per_kilowatt_hour", currency="EUR") == 0.07
+
+
+def test_an_alarm_is_a_series_while_it_is_raised() -> None:
+    raised = Alarm("device-hot", Severity.CRITICAL, "cpu:0", Stage.ACTIVE, 1.0, "die is at 99 degrees, over 90")
+    view = snapshot(alarms=(raised, replace(raised, subject="b", stage=Stage.PENDING)))
+    labels = {"alarm": "device-hot", "severity": "critical"}
+    assert value(view, "miner_alarm_active", subject="cpu:0", **labels) == 1
+    assert value(view, "miner_alarm_active", subject="b", **labels) is None
 
 
 def test_a_device_is_in_exactly_one_state() -> None:
@@ -273,6 +316,7 @@ def test_a_scrape_reads_the_newest_snapshot_and_may_ask_for_single_names() -> No
 
 def test_the_reference_lists_exactly_what_the_collector_offers() -> None:
     owners = {family.name: "device" for family in DEVICE_FAMILIES} | {family.name: "pool" for family in POOL_FAMILIES}
+    owners |= {family.name: "meter" for family in METER_FAMILIES}
     offered = {
         (family.name, family.kind, tuple(filter(None, (owners.get(family.name), *family.labels))))
         for family in FAMILIES
