@@ -44,5 +44,7 @@ BENCHMARKS = (
         "How soon is a pool's notify hashed on, what do large jobs and many shares cost, does memory stay flat?",
         "benchmarks.stratum",
     ),
+    Benchmark("scrape", "What does a scrape of a hundred devices take, and a flood of them?", "benchmarks.scrape"),
+    Benchmark("farm", "What does Prometheus need for a farm of so many miners?", "benchmarks.farm"),
     Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
 )

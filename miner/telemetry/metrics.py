@@ -12,7 +12,7 @@ import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Generic, Literal, TypeVar
 
@@ -32,6 +32,7 @@ from .snapshot import Costs, DeviceView, MeterView, Snapshot, SourceView
 POWER_SOURCES = frozenset({"rapl", "nvml", "hwmon", "usb", "meter", "model"})
 SENSORS_MAX = 32  # readings of one kind that one device may show
 _LABEL_MAX = 128  # characters
+_LABEL_SETS = 16_384  # remembered as they are shown
 _REASONS = tuple(str(reason) for reason in Reason if reason is not Reason.STALE)
 _FAULTS = tuple(verdict.value for verdict in Verdict if verdict not in {Verdict.GOOD, Verdict.WRONG})
 
@@ -415,9 +416,15 @@ def _samples(family: Family[View], views: Mapping[tuple[str, ...], View]) -> dic
     for owner, view in views.items():
         values = family.read(view)
         for own, value in values.items() if isinstance(values, Mapping) else (((), values),):
-            if isinstance(value, Latencies) or (value is not None and math.isfinite(value)):
-                samples[tuple(printable(label[:_LABEL_MAX]) for label in owner + own)] = value
+            if value is None or not (isinstance(value, Latencies) or math.isfinite(value)):
+                continue
+            samples[_shown(owner + own)] = value if isinstance(value, Latencies) else float(value)
     return samples
+
+
+@lru_cache(_LABEL_SETS)
+def _shown(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(printable(label[:_LABEL_MAX]) for label in labels)
 
 
 def registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:

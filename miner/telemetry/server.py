@@ -1,9 +1,9 @@
 """`--metrics HOST:PORT`: the scrape endpoint, in a thread of its own, out of the way of hashing.
 
-prometheus_client's own WSGI application answers GET /metrics (text or OpenMetrics, as the scraper asks); every other
-path is unknown. A scrape reads the latest snapshot and nothing else. Requests are bounded in number and in time, so
-that a peer that never finishes its request, or its TLS handshake, costs one thread for a few seconds. Metrics are
-rendered one request at a time, and a flood of equal requests is answered with one rendering.
+GET /metrics is answered, as text or OpenMetrics as the scraper asks; every other path is unknown. A scrape reads the
+latest snapshot and nothing else. Requests are bounded in number and in time, so that a peer that never finishes its
+request, or its TLS handshake, costs one thread for a few seconds. Metrics are rendered one request at a time, and a
+flood of equal requests is answered with one rendering.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
 
+from .exposition import exposition
 from .guard import Guard, Login, TelemetryError
 
 if TYPE_CHECKING:  # exists in type stubs only
@@ -35,7 +36,7 @@ REQUEST_S = 10.0  # from accept to the last byte of the answer, Prometheus's own
 FRESH_S = 0.25  # how long a rendering may be handed out again; snapshots are made once a second
 RENDERINGS = 8  # kept, of different requests
 
-_DECIDING = ("REQUEST_METHOD", "QUERY_STRING", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")  # what an answer depends on
+_DECIDING = ("QUERY_STRING", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")  # what an answer depends on
 _REASONS = {
     errno.EADDRINUSE: "another program has that port; choose another",
     errno.EACCES: "ports below 1024 need privileges; choose a higher one",
@@ -165,24 +166,23 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Renderings:
-    """The registry rendered by prometheus_client, once for all who ask the same within FRESH_S."""
+    """The registry rendered, one at a time, and once for all who ask the same within FRESH_S."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._render: WSGIApplication = make_wsgi_app(registry)
+        self._registry = registry
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, ...], tuple[float, str, list[tuple[str, str]], bytes]] = {}
+        self._kept: dict[tuple[str, ...], tuple[float, list[tuple[str, str]], bytes]] = {}
 
-    def answer(self, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Status, headers and body. Raises whatever reading the snapshot raises."""
+    def answer(self, environ: WSGIEnvironment) -> tuple[list[tuple[str, str]], bytes]:
+        """Headers and body. Raises whatever reading the snapshot raises."""
         asked = tuple(environ.get(name, "") for name in _DECIDING)
         with self._lock:
             kept = self._kept.get(asked)
             if kept is None or time.monotonic() - kept[0] > FRESH_S:
-                said: list[Any] = []
-                body = b"".join(self._render(environ, lambda *head: said.extend(head)))  # type: ignore[arg-type]
+                answer = exposition(self._registry, *asked)
                 if len(self._kept) >= RENDERINGS:
                     self._kept.clear()
-                kept = self._kept[asked] = (time.monotonic(), said[0], said[1], body)
+                kept = self._kept[asked] = (time.monotonic(), *answer)
             return kept[1:]
 
 
@@ -198,14 +198,16 @@ def _application(registry: CollectorRegistry, login: Login | None) -> WSGIApplic
             log.debug("metrics_refused", client=environ.get("REMOTE_ADDR"))
             asked = ("WWW-Authenticate", 'Basic realm="miner", charset="UTF-8"')
             return plain("401 Unauthorized", "The metrics need the user and the password of this miner.", asked)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return plain("405 Method Not Allowed", "The metrics are only read.", ("Allow", "GET, HEAD"))
         if environ["PATH_INFO"] != PATH:
             return plain("404 Not Found", f"The metrics are at {PATH}")
         try:
-            status, headers, body = renderings.answer(environ)
+            headers, body = renderings.answer(environ)
         except Exception:
             log.exception("metrics_scrape_failed")
             return plain("500 Internal Server Error", "The metrics could not be rendered; the log says why.")
-        start_response(status, headers)
+        start_response("200 OK", headers)
         return [body]
 
     return answer

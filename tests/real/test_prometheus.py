@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import io
 import re
 import socket
 import time
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from benchmarks import farm
 from tests.configs import dashboards
 from tests.real import prometheus
 from tests.real.conftest import fetch
@@ -108,3 +112,14 @@ def test_a_real_server_scrapes_a_real_run_and_the_shipped_rules_add_it_up(run: H
     done = promtool("check", "metrics", "--extended", stdin=exposition)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "miner_hashes_total" in done.stdout
+
+
+def test_the_benchmark_of_a_farm_measures_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = prometheus.commands()["prometheus"]
+    monkeypatch.setattr(farm, "_command", lambda _named: command)
+    options = argparse.Namespace(prometheus=None, miners="20", devices=2, minutes=0.5, interval=3)
+    result = farm.run(options, Console(file=io.StringIO()))
+    figures = result["runs"]["20"]
+    assert (figures["answering"], result["wrong"]) == (20, False)
+    assert figures["series a miner"] > 100
+    assert figures["of them recorded"] > 20
