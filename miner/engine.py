@@ -91,6 +91,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done = asyncio.Event()
         self._result = Finish(ok=True, reason="stopped")
+        self._stumbled: list[Callable[[Snapshot], None]] = []  # watchers with a defect that was told
         self._starving: set[str] = set()  # sources whose jobs were exhausted once
         self._began = False
         self._began_wall: float | None = None
@@ -315,7 +316,12 @@ class Engine:
             snapshot = replace(snapshot, alarms=self._alarms.standing())
         self._latest = snapshot
         for watcher in self._watchers:
-            watcher(snapshot)
+            try:
+                watcher(snapshot)
+            except Exception:  # whoever looks on must not end the mining
+                if watcher not in self._stumbled:
+                    self._stumbled.append(watcher)
+                    log.exception("watcher_defect")
 
     def _take_snapshot(self) -> Snapshot:
         now = self._clock()

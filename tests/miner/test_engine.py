@@ -91,6 +91,19 @@ def test_what_was_found_at_the_end_is_handed_in_and_answered() -> None:
     assert source.submitted == source.accepted + source.stale + sum(source.rejected.values())
 
 
+def test_a_watcher_that_fails_ends_neither_the_mining_nor_what_others_see() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice()], Limits(shares=1))
+    seen: list[Snapshot] = []
+
+    def fails(snapshot: Snapshot) -> None:
+        raise ZeroDivisionError(snapshot.hashes)
+
+    engine.each_second(fails)
+    engine.each_second(seen.append)
+    assert run(engine).ok
+    assert seen
+
+
 def test_devices_are_off_when_it_returns() -> None:
     engine = engine_for([easy_source()], [SyntheticDevice()], Limits(shares=1))
     run(engine)

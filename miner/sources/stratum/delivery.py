@@ -278,6 +278,11 @@ class Delivery:
 
     def _answer(self, share: Share, reason: Reason | None, text: str, sent_at: float | None = None) -> Answered:
         announced = share.job.payload
+        difficulty = None
+        if isinstance(announced, Announced):
+            # Not of the target that was searched for: that one may have been raised by us. Nor more than a block is
+            # worth, where a pool asks for more: each block counts there, and a sum of what it claims may be infinite.
+            difficulty = min(announced.under.difficulty, Target(share.job.network_target).difficulty)
         answer = Answer(
             share.id,
             accepted=reason is None,
@@ -285,8 +290,7 @@ class Delivery:
             reason=reason,
             text=text,
             sent_at=sent_at,
-            # Not of the target that was searched for: that one may have been raised by us.
-            difficulty=announced.under.difficulty if isinstance(announced, Announced) else None,
+            difficulty=difficulty,
         )
         return Answered(self._name, answer)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miner.chain.target import DIFFICULTY_ONE
+from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.stratum.delivery import Learnt, Leave
 from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
@@ -61,6 +61,17 @@ def test_ready_is_up_and_what_came_before_is_mined_with_the_difficulty_of_then()
     assert isinstance(job, NewJob)
     assert job.replace
     assert (job.job.key, job.job.share_target) == ("early", DIFFICULTY_ONE // 4)
+
+
+def test_a_block_counts_for_no_more_than_it_is_worth_whatever_a_pool_claims() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 1e308), notify(nbits="207fffff"))
+    (job,) = table.jobs
+    share = share_of(replace(job, share_target=job.network_target), block=True)
+    table.submit(share)
+    table.answer(table.last("mining.submit"), True)
+    assert table.answers[0].accepted
+    assert table.answers[0].difficulty == Target(job.network_target).difficulty < 1
 
 
 def test_difficulty_is_for_the_next_job_and_the_last_word_counts() -> None:
