@@ -21,7 +21,7 @@ import numpy as np
 import native
 from backends import cpu
 from backends.cpu import cores
-from backends.cpu.duty import SLICE_S
+from backends.duty import SLICE_S
 from backends.cpu.forge import forged
 from backends.cpu.priority import Priority, give_way
 from backends.cpu.search import Search

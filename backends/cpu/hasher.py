@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
+from backends.duty import DutyCycle
+from backends.rectangle import Position
 
-from .duty import DutyCycle
 from .forge import Forge
-from .rectangle import Position
 from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before

@@ -9,7 +9,7 @@ import pytest
 
 from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
-from backends.cpu.duty import PERIOD_S, SLICE_S
+from backends.duty import PERIOD_S, SLICE_S
 from backends.cpu.forge import Forge
 from backends.cpu.hasher import Controls, Hasher
 from backends.cpu.search import Words

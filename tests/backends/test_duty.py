@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.cpu.duty import PERIOD_S, SLICE_S, DutyCycle
+from backends.duty import PERIOD_S, SLICE_S, DutyCycle
 
 
 def test_at_full_duty_no_rest_is_owed() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import NONCES
-from backends.cpu.rectangle import Position, versions
+from backends.rectangle import Position, versions
 from backends.testing import Template
 
 WORK = Template(version=0x20000000).lease(0)
