@@ -21,12 +21,12 @@ import numpy as np
 import native
 from backends import cpu
 from backends.cpu import cores
-from backends.duty import SLICE_S
 from backends.cpu.forge import forged
 from backends.cpu.priority import Priority, give_way
 from backends.cpu.search import Search
 from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
+from backends.duty import SLICE_S
 
 _WARM_UP = 1 << 20
 _HARD = 1 << 200  # no hits

@@ -85,7 +85,7 @@ def _tune(configuration: Configuration) -> int:
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
     inventory = take_inventory(configuration, Host(_state_to_look_at(configuration)))
-    obstacles = [obstacle(info, consented=configuration.consented) for info in inventory.infos]
+    obstacles = [obstacle(info, consented=configuration.consented) or info.on_request for info in inventory.infos]
     if as_json:
         rows = [
             {"index": index, **_plain(info), "would_mine": reason is None, "reason": reason}
@@ -96,11 +96,17 @@ def _devices(configuration: Configuration, *, as_json: bool) -> int:
         for index, (info, reason) in enumerate(zip(inventory.infos, obstacles, strict=True)):
             mark = " (emulated)" if info.virtual else ""
             print(printable(f"{index}  {info.id}  {info.kind}  {info.model}{mark}"))
-            print(printable(f"   {'cannot mine: ' + reason if reason else 'ready'}"))
+            print(printable(f"   {_readiness(info, reason)}"))
             for name, text in info.details:
                 print(printable(f"   {name}: {text}"))
         _print_failures(inventory)
     return ExitCode.DONE if inventory.infos else ExitCode.FAILED
+
+
+def _readiness(info: DeviceInfo, reason: str | None) -> str:
+    if reason is None:
+        return "ready"
+    return f"{'only when asked' if reason == info.on_request else 'cannot mine'}: {reason}"
 
 
 def _state_to_look_at(configuration: Configuration) -> Path | None:

@@ -30,14 +30,15 @@ class Selection:
 def select(devices: Sequence[DeviceInfo], wanted: Sequence[str], *, consented: bool) -> Selection:
     """Choose from `devices`, whose order gives the indices.
 
-    `wanted`: indices, ids, kinds, backends' names or parts of a model's name; empty: every device that may mine.
+    `wanted`: indices, ids, kinds, backends' names or parts of a model's name; empty: every device that may mine and
+    does not wait to be asked. One that does is not meant by a kind, backend or name that fits others too.
     `consented`: the operator named what to mine for. Raises SelectionError when an entry, or the whole, leaves nothing.
     """
     obstacles = {device.id: obstacle(device, consented=consented) for device in devices}
     asked = {device.id for entry in wanted for device in _asked(devices, obstacles, entry)}
     chosen, passed_over = [], []
     for device in devices:
-        reason = obstacles[device.id] or ("not selected" if wanted and device.id not in asked else None)
+        reason = obstacles[device.id] or _left_out(device, asked if wanted else None)
         if reason is None:
             chosen.append(device)
         else:
@@ -56,12 +57,20 @@ def obstacle(device: DeviceInfo, *, consented: bool) -> str | None:
     return None
 
 
+def _left_out(device: DeviceInfo, asked: set[str] | None) -> str | None:
+    """Why an able device is not to mine, None if it is. asked: None when nobody named any."""
+    if asked is None:
+        return device.on_request
+    return None if device.id in asked else "not selected"
+
+
 def _asked(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None], entry: str) -> list[DeviceInfo]:
     meant = matching(devices, entry)
     if not meant:
         there = ", ".join(f"{index} {_named(device)}" for index, device in enumerate(devices))
         raise SelectionError(f"--device {printable(entry)} fits nothing; there is: {there or 'no device at all'}")
     able = [device for device in meant if obstacles[device.id] is None]
+    able = [device for device in able if device.on_request is None] or able
     if not able:
         raise SelectionError(f"--device {printable(entry)}: {_each(meant, obstacles)}")
     return able
@@ -80,7 +89,8 @@ def matching(devices: Sequence[DeviceInfo], entry: str) -> list[DeviceInfo]:
 
 
 def _each(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None]) -> str:
-    return "; ".join(f"{_named(device)}: {printable(obstacles[device.id] or 'not selected')}" for device in devices)
+    reasons = ((device, obstacles[device.id] or device.on_request or "not selected") for device in devices)
+    return "; ".join(f"{_named(device)}: {printable(reason)}" for device, reason in reasons)
 
 
 def _named(device: DeviceInfo) -> str:

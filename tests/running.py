@@ -64,6 +64,7 @@ class Home:
             "XDG_STATE_HOME": str(folder / "xdg"),
             "MINER_STATE_DIR": str(self.state),
             "NO_COLOR": "1",
+            "OCL_ICD_VENDORS": str(folder / "none.icd"),  # what pip's runtime is not to be asked for at every start
         }
         self._kernels = kernels
         # Copies, not links: a cache of code is used only where it lies in a folder that is nobody else's.

@@ -29,7 +29,6 @@ from .pool_url import EMBEDDED
 from .power import METERS, SECTIONS, Alarms, Power, Tariff, Window
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 
-_PLANNED = ("opencl",)  # announced, so an operator will ask; once installed they are like any other
 # What a reload takes over.
 _LIVE: tuple[str, ...] = (
     "pool",
@@ -83,7 +82,7 @@ def load(
     """
     toml = _file(file, environ, cwd)
     findings = Findings()
-    hearing = Hearing([*registry.names(), *_PLANNED], environ, cwd, findings)
+    hearing = Hearing(registry.names(), environ, cwd, findings)
     if toml is not None:
         hearing.file(toml)
     hearing.environment()
@@ -198,8 +197,6 @@ class _Judge:
         if name in built:
             return None
         exists = f"what exists: {', '.join(built) or 'none'}"
-        if name in _PLANNED:
-            return f"the {name} backend is not built yet; {exists}"
         return f"no such backend is installed; {nearest(name, [*built, 'auto']) or exists}"
 
     def _judge(self, configuration: Configuration) -> None:

@@ -299,6 +299,20 @@ _SHORTCUTS = (
         Told(_WITH, "KIND", separator=" "),
         "plug in an emulated USB miner, for backend asic; list: name them; repeatable",
     ),
+    Option(
+        "intensity",
+        ("backends", "opencl", "intensity"),
+        float,
+        Told(_WITH, "MS", numeric=True),
+        "milliseconds that each launch on a GPU takes (default: 50, and 10 on a card with a screen)",
+    ),
+    Option(
+        "retune",
+        ("backends", "opencl", "retune"),
+        bool,
+        Told(_WITH, switch=True, numeric=True),
+        "measure anew which form of the search is the fastest on each GPU",
+    ),
 )
 
 

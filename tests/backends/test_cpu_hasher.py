@@ -9,11 +9,11 @@ import pytest
 
 from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
-from backends.duty import PERIOD_S, SLICE_S
 from backends.cpu.forge import Forge
 from backends.cpu.hasher import Controls, Hasher
 from backends.cpu.search import Words
 from backends.cpu.workshop import Workshop
+from backends.duty import PERIOD_S, SLICE_S
 from backends.testing import FakeFeed, Template
 
 EASY = Template()

@@ -29,7 +29,7 @@ def keys(model: Any) -> set[str]:
     return set(model.model_fields)
 
 
-BACKENDS = ("cpu", "asic")
+BACKENDS = ("cpu", "asic", "opencl")
 
 
 def options_of(backend: str) -> Any:

@@ -73,3 +73,24 @@ def test_nothing_that_can_mine_is_an_error_with_every_reason() -> None:
         select((BROKEN, STICK), (), consented=False)
     with pytest.raises(SelectionError, match="none was found"):
         select((), (), consented=True)
+
+
+RUNTIME = DeviceInfo("opencl:pocl", "opencl", Kind.CPU, "pthread-Xeon", on_request="the cpu backend is faster")
+
+
+def test_a_device_that_waits_to_be_asked_mines_only_when_it_is_meant() -> None:
+    machine = (CPU, GPU, RUNTIME)
+    unasked = select(machine, (), consented=True)
+    assert unasked.chosen == (CPU, GPU)
+    assert unasked.passed_over == ((RUNTIME, "the cpu backend is faster"),)
+    assert select(machine, ["cpu"], consented=True).chosen == (CPU,)
+    assert select(machine, ["opencl"], consented=True).chosen == (GPU,)
+    assert select(machine, ["2"], consented=True).chosen == (RUNTIME,)
+    assert select(machine, ["opencl:pocl", "cpu"], consented=True).chosen == (CPU, RUNTIME)
+    assert select((RUNTIME,), ["cpu"], consented=True).chosen == (RUNTIME,)
+    assert select((RUNTIME,), ["xeon"], consented=False).chosen == (RUNTIME,)
+
+
+def test_with_nothing_but_devices_that_wait_to_be_asked_it_says_how_to_ask() -> None:
+    with pytest.raises(SelectionError, match=r"no device can mine: opencl:pocl .*: the cpu backend is faster"):
+        select((RUNTIME,), (), consented=True)
