@@ -15,6 +15,7 @@ from typing import Any
 
 from miner.printable import printable
 from miner.sources.stratum.errors import BadMessage
+from miner.sources.stratum.lines import spelt
 from miner.work.share import Reason
 
 MAX_TEXT = 256  # characters of what a pool says that we repeat
@@ -22,8 +23,8 @@ MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 8
 MAX_EXTRANONCE2 = 16
 MAX_BRANCH = 32  # 2**32 transactions
 MAX_COINBASE = 100_000  # bytes
-MAX_JOB_ID = 128  # characters; seen: up to 40
-MAX_SESSION_ID = 128
+MAX_JOB_ID = 128  # bytes in a line of ours, where one character may take twelve; seen: up to 40
+MAX_SESSION_ID = 128  # likewise
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _MASK = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,8})")
@@ -256,7 +257,7 @@ def _session_id(subscriptions: object) -> str | None:
         subscriptions = [subscriptions]
     pairs = [pair for pair in subscriptions if isinstance(pair, list) and len(pair) >= 2]
     ids = [pair[1] for pair in pairs if pair[0] == "mining.notify"] + [pair[1] for pair in pairs]
-    usable = [id_ for id_ in ids if isinstance(id_, str) and 0 < len(id_) <= MAX_SESSION_ID]
+    usable = [id_ for id_ in ids if isinstance(id_, str) and 0 < spelt(id_) <= MAX_SESSION_ID]
     return usable[0] if usable else None
 
 
@@ -273,7 +274,7 @@ def _notify(params: list[Any]) -> Notify:
     if len(params) < 8:
         raise BadMessage(f"mining.notify: {len(params)} parameters")
     job_id, prev_hash, coinbase1, coinbase2, branch, version, nbits, ntime = params[:8]
-    if isinstance(job_id, bool) or not isinstance(job_id, (str, int)) or len(str(job_id)) > MAX_JOB_ID:
+    if isinstance(job_id, bool) or not isinstance(job_id, (str, int)) or spelt(str(job_id)) > MAX_JOB_ID:
         raise BadMessage("mining.notify: its job id is no text of usual length")
     if not isinstance(branch, list) or len(branch) > MAX_BRANCH:
         raise BadMessage(f"mining.notify: its branch is no list of up to {MAX_BRANCH}")

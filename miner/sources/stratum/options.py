@@ -9,6 +9,7 @@ from miner.chain.header import ROLLABLE
 from miner.printable import has_controls
 from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.lines import encode
+from miner.sources.stratum.messages import MAX_EXTRANONCE2, MAX_JOB_ID
 from miner.sources.stratum.rolling import Style
 from miner.sources.tls import Tls
 
@@ -74,6 +75,8 @@ class StratumOptions:
         if not self.user:
             raise SourceMisconfigured("a pool needs a user")
         encode({"id": 1 << 31, "method": "mining.authorize", "params": [longest.user, longest.password]})
+        fields = ["0" * MAX_JOB_ID, "00" * MAX_EXTRANONCE2, *["00000000"] * 4]
+        encode({"id": 1 << 31, "method": "mining.submit", "params": [longest.user, *fields]})
         if not 0 <= self.version_mask < 1 << 32:
             raise SourceMisconfigured("a version mask has 32 bits")
         for difficulty in (self.suggest_difficulty, self.minimum_difficulty):

@@ -225,7 +225,7 @@ class StratumClient:
         return []
 
     def submit(self, params: tuple[str | int, ...]) -> str:
-        """Send a share; its request id. Raises LineTooLong."""
+        """Send a share; its request id. Raises LineTooLong, which the bounds of options and messages rule out."""
         return self._ask(Asked.SUBMIT, "mining.submit", list(params))
 
     def ask_mask(self, mask: int) -> None:
@@ -241,10 +241,6 @@ class StratumClient:
         """One more worker on this connection."""
         request = self._ask(Asked.WORKER, "mining.authorize", [user, password])
         self._workers[request] = device
-
-    def forget(self, request: str) -> None:
-        """Nobody waits for this answer any more."""
-        self._asked.pop(request, None)
 
     # ---- lines
 

@@ -71,14 +71,11 @@ class StratumSource:
         self._post = post
         if self._options.tls is not None and self._options.tls.insecure:
             log.warning("pool_unproven", source=self.name, text="TLS without verification: anybody may be this pool")
-        ticker = asyncio.create_task(self._tick_forever())
-        try:
-            redirect: Redirect | None = None
+        redirect: Redirect | None = None
+        async with asyncio.TaskGroup() as tasks:  # without its ticks a source would wait for ever: either ends both
+            tasks.create_task(self._tick_forever())
             while True:
                 redirect = await self._connect_once(redirect)
-        finally:
-            ticker.cancel()
-            await asyncio.wait([ticker])
 
     def submit(self, share: Share) -> None:
         effects = self._pool.submit(share, self._clock())

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE, Target
+from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.delivery import Learnt, Leave
 from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
@@ -61,6 +62,34 @@ def test_ready_is_up_and_what_came_before_is_mined_with_the_difficulty_of_then()
     assert isinstance(job, NewJob)
     assert job.replace
     assert (job.job.key, job.job.share_target) == ("early", DIFFICULTY_ONE // 4)
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\U0001f600"])
+def test_a_job_id_is_sent_back_or_refused_at_once_however_it_is_spelt(letter: str) -> None:
+    table = joined(user="u" * 255)
+    table.say(notice("mining.set_difficulty", 2.0**-31), notify(letter * 128))
+    for job in table.jobs:
+        table.submit(share_of(job))
+    sent = [params[1] for params in submits(table)]
+    assert sent == [job.key for job in table.jobs] == ([letter * 128] if letter == "x" else [])
+
+
+def test_a_session_id_that_no_line_of_ours_holds_is_not_asked_for_again() -> None:
+    table = Table()
+    table.connect()
+    table.answer(table.requests[-1], None)
+    table.hear()
+    table.answer(table.last("mining.subscribe"), [[["mining.notify", "\U0001f600" * 128]], "08000002", 4])
+    table.pool.disconnected(Ending.CLOSED, "", table.now)
+    table.connect()
+    table.answer(table.last("mining.configure"), None)
+    table.hear()
+    assert len(table.last("mining.subscribe")["params"]) == 1
+
+
+def test_a_user_with_which_a_share_would_not_fit_a_line_is_refused_before_mining() -> None:
+    with pytest.raises(SourceMisconfigured, match="shorten user and password"):
+        options(user="\u00e9" * 145)
 
 
 def test_a_block_counts_for_no_more_than_it_is_worth_whatever_a_pool_claims() -> None:

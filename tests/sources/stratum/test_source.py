@@ -229,6 +229,20 @@ async def test_a_pool_that_closes_on_configure_is_mined_without() -> None:
             assert rig.jobs[-1].version_mask == 0
 
 
+async def test_a_source_whose_ticks_have_a_defect_ends_and_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("by design")
+
+    with VirtualPool() as pool:
+        source = StratumSource(options(pool), tick=0.01)
+        monkeypatch.setattr(source._pool, "tick", fails)
+        with pytest.raises(ExceptionGroup) as ended:
+            await asyncio.wait_for(source.run(lambda _: None), PATIENCE_S)
+    assert ended.group_contains(ZeroDivisionError)
+
+
 async def test_silence_ends_in_another_attempt() -> None:
     with VirtualPool() as pool:
         pool.on("mining.subscribe", faults.Unanswered())
