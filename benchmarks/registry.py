@@ -47,4 +47,9 @@ BENCHMARKS = (
     Benchmark("scrape", "What does a scrape of a hundred devices take, and a flood of them?", "benchmarks.scrape"),
     Benchmark("farm", "What does Prometheus need for a farm of so many miners?", "benchmarks.farm"),
     Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
+    Benchmark(
+        "asic",
+        "What do USB miners cost their host, and how soon have they a new job and we their results?",
+        "benchmarks.asic",
+    ),
 )

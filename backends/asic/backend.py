@@ -240,9 +240,7 @@ class AsicBackend:
 
     def _open_board(self, plugged: _Plugged, kind: BoardKind, *, scaled: bool = True) -> tuple[Board, float]:
         identity = find_again(plugged.bus, plugged.identity)
-        scale = 1.0
-        if scaled and identity.virtual:
-            scale = getattr(plugged.bus, "scale", _unscaled)(identity)
+        scale: float = getattr(plugged.bus, "scale", _unscaled)(identity) if scaled else 1.0
         unit = min(int((UNIT + 1) / scale), 1 << 256) - 1
         ports = open_device(plugged.bus, identity, self._host.log)
         try:

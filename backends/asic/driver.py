@@ -167,7 +167,9 @@ class Driver:
                     continue
                 self.state, due = State.MINING, now + seconds
             if now >= ramp_at and self.hertz != self.goal_hz:
+                before = self.hertz
                 self.hertz, ramp_at = self._board.set_frequency(self.goal_hz), now + self._terms.ramp_s
+                due = now + (due - now) * (before or self.hertz) / self.hertz  # a faster chip is through sooner
             self._permit.look()
             if self._judge(health, now):
                 return

@@ -293,3 +293,9 @@ def test_telemetry_is_what_the_sensors_said_and_watts_only_where_they_are_real(*
         assert (told.power_w, told.power_source) == ((None, None) if virtual else (18.0, "usb"))
         until(lambda: device.telemetry().frequency_hz == 525e6)
         assert device.telemetry().expected_hps == board.kind.hashes_per_hz * 525e6 * SCALE
+
+
+def test_a_job_that_was_sent_at_a_slow_clock_ends_sooner_when_the_clock_rises() -> None:
+    board, feed = FakeBoard(ticks_s=2.0), FakeFeed(EASY)  # at 50 MHz, so a fifth of a second at 525
+    with mining(device_of(board), feed):
+        until(lambda: len(board.jobs) >= 2, 1.5)
