@@ -242,6 +242,7 @@ class Engine:
         self._mined_s = self._manager.mining_s(self._clock())
         self._handle(Tick(self._hashes_for()))
         await asyncio.gather(*(source.drain(DRAIN_S) for source in self._sources.values()))
+        self._manager.close()
 
     async def _run_source(self, source: Source) -> None:
         try:

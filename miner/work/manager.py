@@ -217,6 +217,11 @@ class Manager:
         retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
         return [*self._serve(now), *retire]  # even without any source this is not the end: others are to come
 
+    def close(self) -> None:
+        """The end: what was not answered by now will not be, but for blocks, which their source still has."""
+        for share in [share for share in self._pending.values() if not share.block]:
+            self._abandon(share)
+
     def _source(self, name: str) -> _Source:
         try:
             return self._sources[name]

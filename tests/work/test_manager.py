@@ -197,6 +197,15 @@ def test_where_nobody_has_headers_left_the_preferred_source_is_waited_on(desk: D
     assert desk.manager.served is first
 
 
+def test_at_the_end_what_was_not_answered_is_booked_as_such_but_for_blocks(desk: Desk) -> None:
+    job = desk.up("pool", a_job(network_target=EASY // 2))
+    desk.share(job, 1, EASY)
+    block = desk.share(job, 2, EASY // 4)
+    desk.manager.close()
+    assert list(desk.manager.pending) == [block.id]
+    assert desk.account().rejected == {Reason.UNANSWERED: 1}
+
+
 def test_another_strategy_chooses_otherwise() -> None:
     last = Manager(
         ("pool", "spare"), strategy=lambda candidates, _: next((c.name for c in candidates[::-1] if c.ready), None)
