@@ -108,13 +108,12 @@ class _Run:
                     halfway = self._told() | {"at": time.monotonic()}
             told, asked = self._told() | {"at": time.monotonic()}, self._asked()
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return self._judged(halfway, told) | asked | {"on disk, MB": size / 1e6}
+            return self._judged(halfway, told) | asked | {"on disk, MB": size / 1e6}
 
     def _judged(self, halfway: Figures, told: Figures) -> Figures:
         span_s = told["at"] - halfway["at"]
         cpu_s = told["process_cpu_seconds_total"] - halfway["process_cpu_seconds_total"]
-        samples = told["prometheus_tsdb_head_samples_appended_total"]
-        samples -= halfway["prometheus_tsdb_head_samples_appended_total"]
+        samples = told["samples"] - halfway["samples"]
         memory, series = told["process_resident_memory_bytes"], told["prometheus_tsdb_head_series"]
         return {
             "answering": self._one('sum(up{job="miner"})'),
@@ -170,12 +169,11 @@ class _Run:
         with urllib.request.urlopen(f"{self._url}/metrics", timeout=ASK_S) as response:  # noqa: S310  our own
             families = list(text_string_to_metric_families(response.read().decode()))
         figures = {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
-        figures["rules"] = sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == "prometheus_rule_group_last_duration_seconds"
-        )
+        for name, metric in (
+            ("rules", "prometheus_rule_group_last_duration_seconds"),
+            ("samples", "prometheus_tsdb_head_samples_appended_total"),
+        ):
+            figures[name] = sum(s.value for family in families for s in family.samples if s.name == metric)
         return figures
 
     def _asked(self) -> Figures:

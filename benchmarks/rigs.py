@@ -72,7 +72,7 @@ def _device(number: int, rate_hps: float, power_w: float) -> DeviceView:
         faults={},
         shares=720,
         restarts=0,
-        energy_j=power_w * 3600,
+        energy_by={"usb": power_w * 3600},
     )
 
 
