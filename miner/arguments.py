@@ -16,7 +16,7 @@ Command = Literal["mine", "devices", "check", "ledger", "off", "unlatch", "tune"
 _COMMANDS: Mapping[Command, str] = {
     "mine": "what happens when no command is given",
     "devices": "list what is in the machine, and why anything is unusable",
-    "check": "validate the configuration, down to reaching the pools, without mining",
+    "check": "validate the configuration, down to reaching the pools and meters, without mining",
     "ledger": "print what each pool was given and what it accepted, day by day",
     "tune": "seek a faster order of instructions for this processor, ten minutes or --seconds",
     "off": "put USB miners that nobody drives in reset; all, or those of --device",

@@ -19,7 +19,7 @@ MOST_W = 2_000.0  # of one zone: a package of today draws 500
 _TEXT_MAX = 64  # characters; no counter needs as many
 _REMEDY = (
     "only root may read it on current kernels; a line in /etc/tmpfiles.d gives it to the group of the miner: "
-    "z /sys/class/powercap/*/energy_uj 0440 root miner"
+    "z /sys/class/powercap/*/energy_uj 0440 root angara"
 )
 
 

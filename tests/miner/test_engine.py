@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from backends.base import State, Telemetry
 from backends.testing import Fault, SyntheticDevice
 from miner.engine import Engine
+from miner.metering import Metering
 from miner.sources.base import Post, Source
 from miner.sources.synthetic import SyntheticOptions, SyntheticSource
+from miner.telemetry.alarm import Stage
+from miner.telemetry.alarm_rules import MINER, Thresholds, rules
+from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import Snapshot
 from miner.work.events import Finish, NewJob, SourceDown, SourceFailed, SourceUp
 from miner.work.manager import Limits, Manager
@@ -326,3 +331,33 @@ def test_waiting_for_the_last_answers_is_no_mining_time() -> None:
     engine = engine_for([Slow("slow", EASY, rate=lambda: 20_000.0)], [SyntheticDevice()], Limits(seconds=0.2))
     assert run(engine).ok
     assert 0.2 <= engine.latest.mining_s < 0.7
+
+
+def test_a_snapshot_is_completed_by_metering_and_judged_by_alarms() -> None:
+    """The wires: what a device says of its power becomes energy, and too much of it an alarm, in one snapshot."""
+
+    class Hungry(SyntheticDevice):
+        def telemetry(self) -> Telemetry:
+            return replace(super().telemetry(), power_w=500.0, power_source="usb")
+
+    source = easy_source()
+    rule = next(rule for rule in rules(Thresholds(budget_w=400.0)) if rule.name == "power-over-budget")
+    engine = Engine(
+        Manager([source.name], Limits(seconds=2.5)),
+        [source],
+        look_s=0.02,
+        metering=Metering(),
+        alarms=Alarms([replace(rule, after_s=0.0)]),
+    )
+    device = Hungry()
+    device.info = replace(device.info, virtual=False)  # what emulated devices draw is nobody's
+    engine.add_device(device.info, lambda: device)
+    views: list[Snapshot] = []
+    engine.each_second(views.append)
+    with capture_logs() as logs:
+        assert run(engine).ok
+    assert any(alarm.subject == MINER and alarm.stage is Stage.ACTIVE for view in views for alarm in view.alarms)
+    assert [entry["alarm"] for entry in logs if entry["event"] == "alarm"] == ["power-over-budget"]
+    last = engine.latest.devices[0]
+    assert last.energy_by.keys() == {"usb"} and 0 < (last.energy_j or 0) < 500.0 * 20
+    assert last.telemetry.power_w is None, "what is off draws nothing that we know of"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from backends.base import State
-from miner.ui.frame import BAD, LOG_ROWS, WARNING, Row, compose
+from miner.telemetry.alarm import Alarm, Severity, Stage
+from miner.telemetry.snapshot import Basis, Consumption, Costs
+from miner.ui.frame import BAD, LOG_ROWS, QUIET, WARNING, Row, compose
 from tests.telemetry.snapshots import HOSTILE, device, metered, snapshot, source
 
 
@@ -134,3 +138,29 @@ def test_nothing_is_wider_or_higher_than_the_terminal_nor_anything_but_text(
         assert cell_len(row.text) <= width
         row.text.encode()
         assert not {"\x1b", "\n", "\r", "\x07", "\x9b", "\u202e", "\u2028"} & set(row.text)
+
+
+def test_power_is_one_quiet_line_by_the_best_word_there_is() -> None:
+    view = snapshot(
+        consumption=(Consumption(Basis.WALL, 108.0, 1e5, 21.4e-12), Consumption(Basis.DEVICES, 90.0, 1e5, 18e-12)),
+        costs=Costs("EUR", Basis.WALL, 0.24, spent=0.31118, per_difficulty=None, break_even_per_kwh=0.08761),
+    )
+    (row,) = [row for row in compose(view, 120, 40) if row.text.startswith("power")]
+    assert row == Row("power   108 W at the wall, 21.4 J/TH, 0.3112 EUR spent, breaks even at 0.08761 EUR/kWh", QUIET)
+
+
+def test_where_nothing_is_known_of_power_no_line_says_so() -> None:
+    assert not any(row.text.startswith("power") for row in compose(snapshot(), 120, 40))
+
+
+def test_a_figure_of_the_operators_is_marked_as_such() -> None:
+    view = snapshot(consumption=(Consumption(Basis.MODEL, 65.0, None, None),))
+    assert "65 W by the operator's figures" in words(compose(view, 120, 40))
+
+
+def test_raised_alarms_are_shown_in_the_colour_of_their_gravity_and_others_are_not() -> None:
+    hot = Alarm("device-hot", Severity.CRITICAL, "cpu:0", Stage.ACTIVE, 1.0, "die is at 99 degrees, over 90")
+    alarms = (hot, replace(hot, rule="rate-low", stage=Stage.RESOLVED), replace(hot, subject=HOSTILE))
+    rows = [row for row in compose(snapshot(alarms=alarms), 120, 40) if row.text.startswith("alarm")]
+    assert rows[0] == Row("alarm   device-hot: cpu:0: die is at 99 degrees, over 90", BAD)
+    assert len(rows) == 2 and rows[1].text.isprintable()
