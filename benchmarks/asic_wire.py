@@ -7,6 +7,8 @@ each transfer. That costs the miner's process no less than usbfs would, and is p
 from __future__ import annotations
 
 import os
+import pickle
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,31 @@ from backends.asic.usb.bus import UsbIdentity
 from backends.asic.virtual import VirtualBus
 
 SCALE = 2.0**-32  # every hash is a result: a planted nonce is right, and nothing has to be searched
+_PACKET_MAX = 1 << 17
 _EMPTY_FTDI = 2  # bytes of status that come without a result
+
+
+class Wire:
+    """One end of a connection: a message is one packet, and costs one system call."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    @classmethod
+    def to(cls, address: str) -> Wire:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        end.connect(address)
+        return cls(end)
+
+    def send(self, message: object) -> None:
+        self._end.send(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+    def receive(self) -> Any:
+        """Raises EOFError when the other end is gone."""
+        packet = self._end.recv(_PACKET_MAX)
+        if not packet:
+            raise EOFError
+        return pickle.loads(packet)  # noqa: S301  from the process that this one started, or that started it
 
 
 class RemoteBackend(usb.backend.IBackend):  # type: ignore[misc] # untyped
@@ -45,11 +70,11 @@ class RemoteBackend(usb.backend.IBackend):  # type: ignore[misc] # untyped
         return float(self._local.arrived)
 
     def ask(self, call: str, *arguments: Any) -> Any:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = Client(self._address, "AF_UNIX")
-        connection.send((call, arguments))
-        fine, answer = connection.recv()
+        wire: Wire | None = getattr(self._local, "wire", None)
+        if wire is None:
+            wire = self._local.wire = Wire.to(self._address)
+        wire.send((call, arguments))
+        fine, answer = wire.receive()
         if fine:
             return answer
         kind, *details = answer
@@ -180,11 +205,13 @@ def _serve(address: str, kind: str, count: int, *, results: bool) -> None:
         for identity in bus.scan():
             bus.board(identity.path).chain.plant(0, 0)
     desk = _Desk(bus)
-    with Listener(address, "AF_UNIX", backlog=256) as listener:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen(256)
         print("ready", flush=True)
         threading.Thread(target=_end_with_stdin, daemon=True).start()
         while True:
-            threading.Thread(target=desk.serve, args=(listener.accept(),), daemon=True).start()
+            threading.Thread(target=desk.serve, args=(Wire(listener.accept()[0]),), daemon=True).start()
 
 
 def _end_with_stdin() -> None:
@@ -199,10 +226,10 @@ class _Desk:
         self._bus = bus
         self._handles: dict[int, Any] = {}
 
-    def serve(self, connection: Connection) -> None:
+    def serve(self, wire: Wire) -> None:
         while True:
             try:
-                call, arguments = connection.recv()
+                call, arguments = wire.receive()
             except (EOFError, OSError):
                 return
             try:
@@ -210,7 +237,7 @@ class _Desk:
             except usb.core.USBError as error:
                 details = (error.strerror, error.backend_error_code, error.errno)
                 answer = False, (type(error).__name__, *details)
-            connection.send(answer)
+            wire.send(answer)
 
     def _answer(self, call: str, arguments: tuple[Any, ...]) -> Any:
         backend = self._bus.backend

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,12 @@ from backends.asic.usb.real import RealBus
 from backends.asic.virtual import Fault, VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.cpu import KernelCache
+from miner import state_dir
 from miner.arguments import parse
 from miner.cli import main
 from miner.config import load
 from miner.mine import mine
+from miner.state_dir import Lock
 from tests.backends.asic.usb.sysfs_tree import Machine
 from tests.running import home, summary_of
 from tests.virtual.pool import VirtualPool
@@ -190,3 +193,61 @@ def test_the_kinds_of_virtual_boards_are_listed_on_request(capsys: pytest.Captur
     assert main(["--virtual", "list"]) == 0
     listed = capsys.readouterr().out
     assert all(kind in listed for kind in KINDS) and "unplug" in listed
+
+
+class SeeminglyReal(VirtualBus):
+    """Virtual boards that do not say so: locked, guarded, and refused without consent as real ones are."""
+
+    def scan(self) -> list[UsbIdentity]:
+        return [replace(identity, virtual=False) for identity in super().scan()]
+
+
+class Recorder:
+    """In the place of the guard."""
+
+    told: list[str]
+
+    def __init__(self, config: str | None) -> None:
+        self.config = config
+
+    def on(self, device: str) -> None:
+        self.told.append(f"+{device}")
+
+    def off(self, device: str) -> None:
+        self.told.append(f"-{device}")
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = SeeminglyReal(["compac-a1,serial=A"], scale=2.0**-20, search=engine)
+    chain, powered = bus.board("virtual-1").chain, []
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
+    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setattr("miner.mine.Guard", Recorder)
+    told = Recorder.told = []
+    on, off = Recorder.on, Recorder.off
+    monkeypatch.setattr(Recorder, "on", lambda self, device: (powered.append(chain._powered), on(self, device)))
+    monkeypatch.setattr(Recorder, "off", lambda self, device: (powered.append(chain._powered), off(self, device)))
+
+    def mined(*more: str) -> int:
+        arguments = parse(["--backend", "asic", "--pool", "synthetic:", *more])
+        environ = {
+            "HOME": str(tmp_path),
+            "MINER_STATE_DIR": str(tmp_path / "state"),
+            "MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true",
+        }
+        return mine(arguments, load(arguments.flags, environ, tmp_path))
+
+    try:
+        assert mined("--shares", "1") == 0
+        assert told == ["+asic:A", "-asic:A", "closed"]
+        assert powered == [False, False]
+        with Lock(tmp_path / "angara-asic-A.lock"):
+            assert mined() == 1, "another miner drives it"
+        assert told == ["+asic:A", "-asic:A", "closed"]
+    finally:
+        bus.close()

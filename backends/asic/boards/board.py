@@ -2,9 +2,10 @@
 
     off() -> bring_up() -> set_frequency() ... send() / receive() ... off()
 
-`send`, `receive`, `set_frequency` and `bring_up` belong to the device's thread. `sensors` and `off` may come from the
-supervisor's thread at any moment, also while another call runs. Nothing blocks for longer than 1 s without looking
-at whether it was turned off meanwhile.
+`send`, `set_frequency`, `set_ticket` and `bring_up` belong to the device's thread; `receive`, between `bring_up` and
+`off`, to the one that listens, which may be another. `sensors` and `off` may come from the supervisor's thread at any
+moment, also while another call runs. Nothing blocks for longer than 1 s without looking at whether it was turned off
+meanwhile.
 """
 
 from __future__ import annotations
