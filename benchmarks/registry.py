@@ -46,6 +46,9 @@ BENCHMARKS = (
     ),
     Benchmark("scrape", "What does a scrape of a hundred devices take, and a flood of them?", "benchmarks.scrape"),
     Benchmark("farm", "What does Prometheus need for a farm of so many miners?", "benchmarks.farm"),
+    Benchmark(
+        "opencl", "How fast does each graphics card hash, and which form of the search suits it?", "benchmarks.opencl"
+    ),
     Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
     Benchmark(
         "asic",

@@ -1,0 +1,309 @@
+"""How fast each OpenCL device hashes, with which form of the search, and how near that is to what it can do.
+
+Forms are built, examined and timed in processes of their own (`backends.opencl.tune`). The best then mines for a
+while as the miner does: two launches in flight, hits confirmed by hashlib, their number held against chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+from rich.console import Console
+from rich.markup import escape
+
+import native
+from backends.base import NONCES
+from backends.opencl.errors import OpenclError
+from backends.opencl.program import open_folder
+from backends.opencl.reference import hits_by_hashlib
+from backends.opencl.roofline import metal, most_hps, operations, slots_per_hash
+from backends.opencl.runtime import Identity, find, identities
+from backends.opencl.scan import open_search
+from backends.opencl.search import IN_FLIGHT, LAUNCH_S, Outcome, Search, Ticket
+from backends.opencl.tune import Trial, Tuned, settle, untuned
+from benchmarks import floor, machine, report
+from benchmarks.measure import Spread, within_sigmas
+from benchmarks.pace import Pace
+from miner.power import rapl
+from miner.power.errors import PowerError
+
+TARGET = (1 << 240) - 1  # a hit in 65536 hashes
+SIGMAS = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each device's best form (%(default)s)")
+    parser.add_argument(
+        "--device", metavar="TEXT", help="type, platform or name has this in it; default: cards, else the processor"
+    )
+    parser.add_argument("--no-tune", action="store_true", help="measure the usual form only")
+    parser.add_argument("--retune", action="store_true", help="measure again what --state-dir remembers")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keep programs and tuning here")
+
+
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Measure every device that the options name; "wrong" is true if one miscounts or cannot be used."""
+    try:
+        chosen = choose(identities(), options.device)
+    except OpenclError as error:
+        chosen = []
+        console.print(f"[red]nothing to measure:[/] {escape(str(error))}", highlight=False)
+    if not chosen:
+        console.print("no such OpenCL device", highlight=False)
+    report.warn(console, machine.load_before())
+    results = []
+    with _state(options.state_dir) as state:
+        for identity in chosen:
+            begun = machine.Clock.now()
+            try:
+                result = measure(identity, state, options, console)
+            except OpenclError as error:
+                result = {"device": asdict(identity), "failed": str(error)}
+                console.print(f"[red]{escape(identity.name)}:[/] {escape(str(error))}", highlight=False)
+            report.warn(console, disturbances := machine.disturbances(begun))
+            results.append(result | {"disturbances": disturbances})
+    wrong = not results or any("failed" in x or not x["hits"]["right"] for x in results)
+    return {"devices": results, "wrong": wrong}
+
+
+def choose(found: list[Identity], text: str | None) -> list[Identity]:
+    """The devices with this text in what they are called; without one the cards, or what there is instead."""
+    if text is None:
+        return [x for x in found if x.type == "gpu"] or found
+    return [
+        x for x in found if any(text.lower() in y.lower() for y in (x.type, x.platform, x.platform_version, x.name))
+    ]
+
+
+def measure(identity: Identity, state: Path, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Tune a device, or recall how it was, then let it mine."""
+    console.rule(escape(f"{identity.name}, {identity.platform_version}"))
+    folder, _ = open_folder(state, identity)
+    tuned = untuned(identity)
+    if not options.no_tune:
+        tuned = settle(identity, folder, again=options.retune, log=lambda _event, **values: _told(console, values))
+        _show_trials(console, tuned)
+    rows = []
+    for form in tuned.forms:
+        begun = time.perf_counter()
+        search = open_search(identity, [form], folder)
+        opened_s = time.perf_counter() - begun
+        rows.append(mine(identity, search, options.seconds) | {"form": form.name, "open_s": opened_s})
+        search.close()
+    _show(console, rows)
+    best = max(rows, key=lambda x: float(x["hashes_per_second"]))
+    trials = [trial.model_dump() for trial in tuned.trials]
+    return {"device": asdict(identity), "trials": trials, "forms": rows, "hits": best["hits"]}
+
+
+def mine(identity: Identity, search: Search, seconds: float) -> dict[str, Any]:
+    """Keep two launches in flight for so long; what came of it, ready for JSON."""
+    versions = [1 << 29 | row << 13 for row in range(search.midstates)]
+    header = time.time_ns().to_bytes(76, "little")
+    job = search.prepare(header, versions, TARGET)
+    walk = Walk(search, job)
+    walk.go(LAUNCH_S * 20)  # finds its length
+    sensors = _sensors(identity)
+    walk.forget()
+    before = sensors()
+    begun, cpu = time.perf_counter(), time.thread_time()
+    readings = walk.go(seconds, sensors)
+    wall_s, cpu_s = time.perf_counter() - begun, time.thread_time() - cpu
+    rate = walk.hashes / wall_s
+    clocks = [x["clock_hz"] for x in readings if x.get("clock_hz")]
+    clock_hz = statistics.median(clocks) if clocks else None
+    most = _most(identity, search, clock_hz)
+    joules = _joules(before, sensors(), readings, wall_s)
+    took = [x.took_s for x in walk.outcomes if x.took_s]
+    return {
+        "midstates": search.midstates,
+        "hashes_per_second": rate,
+        "device_hashes_per_second": Spread.of([x.hashes / x.took_s for x in walk.outcomes if x.took_s]).as_json(),
+        "launch_s": statistics.median(took),
+        "busy": sum(took) / wall_s,
+        "python_share": cpu_s / len(walk.outcomes) / statistics.median(took),
+        "clock_hz": clock_hz,
+        "slots_per_hash": slots_per_hash("nvidia", search.midstates),
+        "operations_per_hash": operations(search.midstates).total / search.midstates,
+        "roofline_hps": most,
+        "share_of_roofline": most and rate / most,
+        "joules_per_hash": joules and joules / walk.hashes,
+        "hits": walk.hits(),
+    }
+
+
+class Walk:
+    """A search at work, as a miner's worker keeps it."""
+
+    def __init__(self, search: Search, job: Any) -> None:
+        self._search, self._job = search, job
+        self._flying: list[Ticket] = []
+        self._nonce = 0
+        self.outcomes: list[Outcome] = []
+
+    @property
+    def hashes(self) -> int:
+        return sum(x.hashes for x in self.outcomes)
+
+    def forget(self) -> None:
+        self.outcomes.clear()
+
+    def go(self, seconds: float, sensors: Callable[[], dict[str, float]] = dict) -> list[dict[str, float]]:
+        """Search for so long and to the end of what is in flight; what the sensors said once a second."""
+        readings, begun, read = [], time.perf_counter(), 0.0
+        while (now := time.perf_counter() - begun) < seconds or self._flying:
+            if now - read >= 1:
+                read = now
+                readings.append(sensors())
+            while len(self._flying) < IN_FLIGHT and now < seconds:
+                count = self._search.nonces(self._job)
+                if self._nonce + count > NONCES:
+                    self._nonce = 0
+                self._flying.append(self._search.launch(self._job, self._nonce, count))
+                self._nonce += count
+            self.outcomes.append(self._search.collect(self._flying.pop(0)))
+        return readings
+
+    def hits(self) -> dict[str, Any]:
+        """Found, expected by chance, false ones; "right" if nothing speaks against the search."""
+        found = [hit for x in self.outcomes for hit in x.hits]
+        checked = found[:: max(len(found) // 10_000, 1)]
+        wrong = sum(
+            (nonce, version) not in hits_by_hashlib(self._job.header76, [version], TARGET, [nonce])
+            for nonce, version in checked
+        )
+        expected = self.hashes * (TARGET + 1) / 2**256
+        return {
+            "found": len(found),
+            "expected": expected,
+            "wrong": wrong,
+            "right": not wrong and within_sigmas(len(found), expected, SIGMAS),
+        }
+
+
+def _most(identity: Identity, search: Search, clock_hz: float | None) -> float | None:
+    """The roofline: of a card by slots and lanes, of a processor by the floor of native/'s expanded rounds."""
+    if identity.type == "cpu":
+        core, ternary = floor.core_named(llvm.get_host_cpu_name()), "avx512f" in native.host_features().present
+        clock_hz = clock_hz or Pace().sample()
+        lanes = 16 if ternary else 8
+        least = core and floor.cycles(core, native_layout(), search.midstates, lanes, ternary=ternary)
+        return identity.units * clock_hz / least if least else None
+    capability = None
+    with suppress(OpenclError, AttributeError):
+        device = find(identity)
+        capability = (device.compute_capability_major_nv, device.compute_capability_minor_nv)
+    card = metal(identity.vendor, identity.name, identity.units, capability)
+    return most_hps(card, clock_hz, search.midstates) if card and clock_hz else None
+
+
+def native_layout() -> native.Layout:
+    """What the rounds cost that are written out in operations on words."""
+    from native.symbolic import layout  # noqa: PLC0415 # reads better at its only use
+
+    return layout()
+
+
+def _sensors(identity: Identity) -> Callable[[], dict[str, float]]:
+    """What can be read of a device while it works: clock_hz and power_w, or joules so far."""
+    if identity.type == "cpu":
+        pace, zones = Pace(), rapl.zones()
+
+        def processor() -> dict[str, float]:
+            read = {"clock_hz": pace.sample()}
+            with suppress(PowerError):
+                if zones:
+                    read["joules"] = sum(rapl.read(zone) for zone in zones)
+            return read
+
+        return processor
+    import pynvml  # noqa: PLC0415 # for cards only
+
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId((identity.pci or "").encode())
+    except pynvml.NVMLError:
+        return dict
+
+    def card() -> dict[str, float]:
+        read = {}
+        with suppress(pynvml.NVMLError):
+            read["clock_hz"] = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM) * 1e6
+            read["power_w"] = pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3
+        return read
+
+    return card
+
+
+def _joules(
+    before: dict[str, float], after: dict[str, float], readings: list[dict[str, float]], wall_s: float
+) -> float | None:
+    if "joules" in before and after.get("joules", 0) > before["joules"]:
+        return after["joules"] - before["joules"]
+    powers = [x["power_w"] for x in readings if "power_w" in x]
+    return statistics.mean(powers) * wall_s if powers else None
+
+
+@contextmanager
+def _state(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+def _told(console: Console, values: dict[str, Any]) -> None:
+    outcome = values["refused"] or f"{report.millions(values['hps'])} MH/s"
+    console.print(f"{values['form']}: {escape(outcome.splitlines()[0][:200])}", highlight=False)
+
+
+def _show_trials(console: Console, tuned: Tuned) -> None:
+    def row(trial: Trial) -> list[str]:
+        form = trial.form
+        rate = report.millions(trial.rate_hps) if trial.rate_hps else "-"
+        return [
+            form.rotate,
+            form.select,
+            *(str(x) for x in (form.width, form.midstates, form.group, form.batches)),
+            rate,
+        ]
+
+    columns = ["rotate", "select", "width", "mid", "group", "batches", "MH/s"]
+    report.table(console, "forms tried, in this order: best launch of each", columns, map(row, tuned.trials))
+
+
+def _show(console: Console, rows: list[dict[str, Any]]) -> None:
+    columns = ["form", "MH/s", "roofline", "of it", "launch ms", "busy", "python", "open s", "nJ/hash"]
+    figures = [
+        [
+            x["form"],
+            report.millions(x["hashes_per_second"]),
+            report.millions(x["roofline_hps"]) if x["roofline_hps"] else "-",
+            f"{x['share_of_roofline']:.0%}" if x["share_of_roofline"] else "-",
+            f"{1e3 * x['launch_s']:.1f}",
+            f"{x['busy']:.1%}",
+            f"{x['python_share']:.2%}",
+            f"{x['open_s']:.2f}",
+            f"{1e9 * x['joules_per_hash']:.1f}" if x["joules_per_hash"] else "-",
+        ]
+        for x in rows
+    ]
+    report.table(console, "the best forms at work", columns, figures)
+    for x in rows:
+        console.print(
+            f"{x['midstates']} midstate(s): {x['slots_per_hash']:.0f} slots a hash on NVIDIA,"
+            f" {x['operations_per_hash']:.0f} operations; {x['hits']['found']} hits,"
+            f" {x['hits']['expected']:.0f} expected, {x['hits']['wrong']} wrong",
+            highlight=False,
+        )
