@@ -53,6 +53,9 @@ class Account:
             self._bill.handle(mark.joules, price_per_kwh)
         if not known:
             return
+        if mark.hashes == 0:  # starting up, compiling: as little part of efficiency as it is of the rate
+            self._base, self._base_cost = mark, self._bill.cost or 0.0
+            return
         base, cost = self._base, self._bill.cost or 0.0
         if base is not None and mark.gap_s <= base.gap_s:
             if mark.joules <= base.joules:

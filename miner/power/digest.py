@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from miner.power.errors import Nonsense
+from miner.printable import has_controls
 
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LONGEST = 2048  # characters of a challenge
@@ -41,6 +42,8 @@ class Challenge:
     @classmethod
     def parse(cls, header: str) -> Challenge:
         """One WWW-Authenticate header. Raises Nonsense for what cannot be answered."""
+        if has_controls(header):  # a folded line: repeated in a request, it would be lines of its own
+            raise Nonsense("it asks for a password with control characters")
         scheme, _, rest = header[:_LONGEST].strip().partition(" ")
         if scheme.lower() == "basic":
             return cls(None)

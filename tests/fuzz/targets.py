@@ -13,6 +13,15 @@ from typing import Any
 
 from miner.chain.network import Network
 from miner.config.pool_url import PoolUrl, PoolUrlError, without_credentials
+from miner.power import reading
+from miner.power.digest import Challenge, Login
+from miner.power.energy import MOST_W
+from miner.power.errors import PowerError
+from miner.power.mqtt import Value
+from miner.power.reading import Sample
+from miner.power.shelly import Shelly
+from miner.power.tasmota import Tasmota
+from miner.power.web import Web
 from miner.sources.base import SourceMisbehaved, SourceMisconfigured
 from miner.sources.node.template import TemplateReader
 from miner.sources.stratum.delivery import Leave, Say
@@ -148,6 +157,50 @@ def urls(data: bytes) -> None:
         assert decision.text.isprintable()
 
 
+class _Told(Web):
+    """A meter's web page that says what the fuzzer says."""
+
+    def __init__(self, *pages: bytes) -> None:
+        super().__init__("desk", "127.0.0.1", 1, None)
+        self._pages = list(pages)
+
+    def get(self, path: str, deadline: float) -> Any:
+        del path, deadline
+        return reading.decoded(self._pages.pop(0), self.who)
+
+
+def meters(data: bytes) -> None:
+    """What a wall meter answers, and how it asks for a password."""
+
+    def published() -> Sample:
+        said = reading.decoded(data, "shelf")
+        return Sample(0.0, reading.watts(Value("ENERGY.Power").found_in(said, "shelf"), "shelf"))
+
+    for read in (
+        lambda: Shelly(_Told(b'{"gen": 2}', data), None).read(1.0),
+        lambda: Shelly(_Told(b'{"type": "SHEM-3"}', data), 1).read(1.0),
+        lambda: Tasmota(_Told(data), None, None).read(1.0),
+        published,
+    ):
+        try:
+            sample = read()
+        except PowerError as error:
+            told = str(error)
+        else:
+            told = "desk"
+            assert sample.watts is not None
+            assert 0 <= sample.watts <= 64 * MOST_W
+            assert all(counter.joules >= 0 for counter in sample.counters)
+        assert told.isprintable()
+        assert len(told) < 200
+    try:
+        answer = Challenge.parse(data.decode("latin-1")).answer(Login("admin", SECRET), "/status", count=1, cnonce="c")
+    except PowerError:
+        return
+    assert SECRET not in answer
+    assert "\n" not in answer
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One parser, what to begin with, and words that random bytes would not find."""
@@ -202,6 +255,27 @@ TARGETS: dict[str, Target] = {
             json.dumps(core(coinbaseaux={"flags": "00"}, rules=["!unheard-of"])).encode(),
         ),
         ('"transactions"', '"default_witness_commitment"', '"coinbasevalue"', '"longpollid"', '"depends"'),
+    ),
+    "meters": Target(
+        meters,
+        (
+            b'{"switch:0":{"apower":8.9,"aenergy":{"total":6.5}},"em:0":{"total_act_power":1},"emdata:0":{"total_act":2}}',
+            b'{"emeters":[{"power":1,"total":2,"is_valid":true},{"power":3,"total":4}],"meters":[{"power":5,"total":6}]}',
+            b'{"StatusSNS":{"ENERGY":{"Power":[1,2],"Total":[0.1,2]}},"ENERGY":{"Power":5},"WARNING":"Need user"}',
+            b'Digest qop="auth", realm="shelly", nonce="17", algorithm=SHA-256',
+        ),
+        (
+            '"apower"',
+            '"aenergy"',
+            '"emeters"',
+            '"StatusSNS"',
+            '"ENERGY"',
+            '"Power"',
+            "1e999",
+            "NaN",
+            "Basic ",
+            "nonce=",
+        ),
     ),
     "urls": Target(
         urls, _urls(), ("stratum+tcp://", "stratum+tls://", "rpc+http://", "pool.example.com", "%2F", "xn--")

@@ -50,3 +50,13 @@ def test_nothing_is_known_before_anything_was_done() -> None:
     account.handle(Mark(0.0, 0.0, 0), known=True, price_per_kwh=None)
     account.handle(Mark(10.0, 0.0, 100, 5.0), known=True, price_per_kwh=None)
     assert account.cost_per_difficulty is None
+
+
+def test_starting_up_is_paid_for_and_is_no_part_of_efficiency() -> None:
+    account = Account()
+    account.handle(Mark(0.0, 0.0, 0), known=True, price_per_kwh=0.3)
+    account.handle(Mark(5000.0, 0.0, 0), known=True, price_per_kwh=0.3)
+    account.handle(Mark(5100.0, 0.0, 1000, 2.0), known=True, price_per_kwh=0.3)
+    assert account.joules_per_hash == pytest.approx(0.1)
+    assert account.cost_per_difficulty == pytest.approx(100.0 / KWH * 0.3 / 2.0)
+    assert account.spent == pytest.approx(5100.0 / KWH * 0.3)
