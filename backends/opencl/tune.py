@@ -68,18 +68,24 @@ class Tuner:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._trials: dict[Form, Trial] = {}
+        self._steps = iter((self._forms, self._widths, self._midstates, self._groups, self._batches))
+        self._pending: list[Form] = []
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         return tuple(self._trials.values())
 
     def next(self) -> Form | None:
-        """The first form of the first step that has not been tried."""
-        for step in (self._forms, self._widths, self._midstates, self._groups, self._batches):
-            for form in step():
+        """The next form of this step, or the first of the next; none twice, and no step a second time."""
+        while True:
+            while self._pending:
+                form = self._pending.pop(0)
                 if form not in self._trials and form.group <= self._identity.work_group:
                     return form
-        return None
+            step = next(self._steps, None)
+            if step is None:
+                return None
+            self._pending = list(step())
 
     def told(self, trial: Trial) -> None:
         self._trials[trial.form] = trial

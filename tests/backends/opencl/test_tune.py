@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,6 +67,13 @@ def test_the_best_form_is_found_in_a_few_trials(identity: Identity, best: Form) 
     tuned = settle(identity, None, attempt=rated(likes(best), tried))
     assert tuned.several == best
     assert tuned.single.midstates == 1
+    assert len(tried) == len(set(tried)) <= 16
+
+
+def test_noise_does_not_make_it_go_round_in_circles() -> None:
+    tried: list[Form] = []
+    noise = random.Random(1)
+    settle(PROCESSOR, None, attempt=rated(lambda _: noise.uniform(1e6, 3e6), tried))
     assert len(tried) == len(set(tried)) <= 16
 
 
