@@ -1,16 +1,8 @@
 """The double-SHA-256 nonce search: one description, lowered to each kind of metal."""
 
-from native.errors import (
-    CompilationError,
-    FeatureError,
-    KernelError,
-    NativeError,
-    ProofError,
-    UnusableKernelError,
-)
+from native.errors import CompilationError, FeatureError, KernelError, NativeError, UnusableKernelError
 from native.features import Features, host_features
 from native.kernel import Kernel, midstates, prepare, scan
-from native.proof import prove
 from native.symbolic import Layout, Operations
 
 __all__ = [
@@ -22,11 +14,9 @@ __all__ = [
     "Layout",
     "NativeError",
     "Operations",
-    "ProofError",
     "UnusableKernelError",
     "host_features",
     "midstates",
     "prepare",
-    "prove",
     "scan",
 ]

@@ -7,21 +7,18 @@ Source: Arm Architecture Reference Manual for A-profile, SHA256H, SHA256H2, SHA2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from llvmlite import ir
 
-from native.lowering import I32, Unit, call
+from native.lowering import I32, Memory, call
 from native.sha256 import IV, ROUNDS, VERDICT_ROUND, Integers, K, digest_block, header_block
+from native.streams import QUAD, Streams
 from native.symbolic import MIDSTATE_WORDS, TAIL_WORDS, Layout, Tally
-from native.vector import Lanes
-from native.weave import append, cut, weave
 from native.word import Program
 
-QUAD = ir.VectorType(I32, 4)
 VERDICT_PLACE = ROUNDS - 1 - VERDICT_ROUND  # e after the verdict's round is h three rounds later
 _INTEGERS = Integers()
 
@@ -98,51 +95,23 @@ class Neon:
         return call(self._builder, "llvm.aarch64.crypto.sha256su1", QUAD, [partial, before, last])
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A lowering: `lanes` nonces side by side, each in its own registers, to hide how long an instruction takes."""
+class Arm(Streams):
+    """A lowering: schedule and rounds in ARM's SHA instructions."""
 
-    lanes: int
-    delay = 0
+    __slots__ = ()
     sse_encodings = False
-
-    @property
-    def scratch_words(self) -> int:
-        return self.lanes * ROUNDS
 
     def layout(self) -> Layout:
         return arm_layout()
 
-    def emit_shared(self, builder: ir.IRBuilder, unit: Unit) -> None:
-        nonces = Lanes(builder, self.lanes).nonces(unit.first)
+    def message(self, builder: ir.IRBuilder, params: Memory, nonce: ir.Value) -> Iterator[ir.Value]:
+        first = builder.insert_element(params.load(QUAD, MIDSTATE_WORDS), nonce, I32(TAIL_WORDS))
+        return header_message(Neon(builder), first)
 
-        def stream(lane: int) -> None:
-            nonce = builder.extract_element(nonces, I32(lane))
-            block = builder.insert_element(unit.params.load(QUAD, MIDSTATE_WORDS), nonce, I32(TAIL_WORDS))
-            for n, keyed in enumerate(header_message(Neon(builder), block)):
-                unit.scratch.store(keyed, lane * ROUNDS + 4 * n, 16)
-
-        self._side_by_side(builder, stream)
-
-    def emit_own(self, builder: ir.IRBuilder, unit: Unit) -> ir.Value:
-        metal = Lanes(builder, self.lanes)
-        found: list[ir.Value] = []
-
-        def stream(lane: int) -> None:
-            midstate = unit.params.load(QUAD, 0), unit.params.load(QUAD, 4)
-            keyed = (unit.scratch.load(QUAD, lane * ROUNDS + n, 16) for n in range(0, ROUNDS, 4))
-            found.append(builder.extract_element(verdict(Neon(builder), midstate, keyed), I32(VERDICT_PLACE)))
-
-        self._side_by_side(builder, stream)
-        words = ir.Constant(metal.type, ir.Undefined)
-        for lane, word in enumerate(found):
-            words = builder.insert_element(words, word, I32(lane))
-        hashes = metal.swap_bytes(metal.add(words, metal.constant(IV[7])))
-        return metal.at_most(hashes, metal.spread(unit.params.load(I32, self.layout().target_slot)))
-
-    def _side_by_side(self, builder: ir.IRBuilder, stream: Callable[[int], None]) -> None:
-        streams = [cut(builder, partial(stream, lane)) for lane in range(self.lanes)]
-        append(builder, weave(streams, lambda instruction: int(instruction.opname == "call")))
+    def last_e(self, builder: ir.IRBuilder, params: Memory, message: Memory) -> ir.Value:
+        midstate = params.load(QUAD, 0), params.load(QUAD, 4)
+        keyed = (message.load(QUAD, n, 16) for n in range(0, ROUNDS, 4))
+        return builder.extract_element(verdict(Neon(builder), midstate, keyed), I32(VERDICT_PLACE))
 
 
 @cache

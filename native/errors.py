@@ -21,7 +21,3 @@ class UnusableKernelError(KernelError):
 
 class CompilationError(KernelError):
     """The compiler refused."""
-
-
-class ProofError(KernelError):
-    """The kernel was compiled and gave a wrong answer."""

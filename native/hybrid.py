@@ -23,8 +23,9 @@ from typing import Any, Protocol, TypeVar
 from llvmlite import ir
 
 from native.lowering import I32, I64, Memory, Unit
-from native.pairs import ABEF, CDGH, QUAD, Sha, emit_verdict, run_pairs, start_terms
+from native.pairs import ABEF, CDGH, Sha, run_pairs, start_terms
 from native.sha256 import IV, Integers, digest_block, message, state_after
+from native.streams import QUAD
 from native.symbolic import MIDSTATE_WORDS, TAIL_WORDS, Layout, Search, Tally
 from native.vector import Lanes
 from native.weave import append, cut, weave
@@ -300,7 +301,7 @@ def found(builder: ir.IRBuilder, unit: Unit, there: Buffers) -> ir.Value:
     low, high = (there.now.load(lanes.type, VERDICTS + n, 32) for n in (0, 8))
     places = [pair_place(nonce) + ABEF.index(4) for nonce in range(LANES)]
     last_e = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, LANES), places))
-    return emit_verdict(lanes, last_e, unit.params.load(I32, plan().layout.target_slot))
+    return lanes.hits(last_e, unit.params.load(I32, plan().layout.target_slot))
 
 
 def _added(

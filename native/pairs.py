@@ -7,25 +7,22 @@ two rounds make the next abef, and what was abef is the next cdgh. Several nonce
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from llvmlite import ir
 
-from native.lowering import I32, I64, Unit, call
+from native.lowering import I32, I64, Memory, call
 from native.sha256 import IV, ROUNDS, VERDICT_ROUND, Integers, K, digest_block, header_block, message, state_after
+from native.streams import QUAD, Streams
 from native.symbolic import MIDSTATE_WORDS, TAIL_WORDS, Layout, Tally, header_words
-from native.vector import Lanes
-from native.weave import append, cut, weave
 from native.word import Program, Term, Uniform
 
 ABEF, CDGH = (5, 4, 1, 0), (7, 6, 3, 2)  # which of the words a to h
 FIRST_PAIR = 1  # rounds 0 and 1 know nothing of the nonce
 VERDICT_PAIR = VERDICT_ROUND // 2
 VERDICT_PLACE = VERDICT_ROUND % 2  # e after the verdict's round, in abef; f if the pair did one more
-QUAD = ir.VectorType(I32, 4)
 _HALVES = ir.VectorType(I64, 2)
 _START, _OLD, _TAIL = 0, 8, 16  # in the parameter block
 _INTEGERS = Integers()
@@ -141,62 +138,25 @@ class Sha:
         return self._builder.bitcast(self._builder.insert_element(ir.Constant(_HALVES, [0, 0]), pair, I32(0)), QUAD)
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """A lowering: schedule and rounds in SHA instructions, `lanes` nonces side by side, each in its own registers."""
+class Pairs(Streams):
+    """A lowering: schedule and rounds in the SHA instructions of x86."""
 
-    lanes: int
-    delay = 0
+    __slots__ = ()
     sse_encodings = True
-
-    @property
-    def scratch_words(self) -> int:
-        return self.lanes * ROUNDS
 
     def layout(self) -> Layout:
         return pairs_layout()
 
-    def emit_shared(self, builder: ir.IRBuilder, unit: Unit) -> None:
-        sha, metal = Sha(builder), Lanes(builder, self.lanes)
-        nonces = metal.nonces(unit.first)
+    def message(self, builder: ir.IRBuilder, params: Memory, nonce: ir.Value) -> Iterator[ir.Value]:
+        return header_quads(Sha(builder), builder.insert_element(params.load(QUAD, _TAIL), nonce, I32(TAIL_WORDS)))
 
-        def stream(lane: int) -> None:
-            nonce = builder.extract_element(nonces, I32(lane))
-            block = builder.insert_element(unit.params.load(QUAD, _TAIL), nonce, I32(TAIL_WORDS))
-            for n, keyed in enumerate(header_quads(sha, block)):
-                unit.scratch.store(keyed, lane * ROUNDS + 4 * n, 16)
-
-        self._side_by_side(builder, stream)
-
-    def emit_own(self, builder: ir.IRBuilder, unit: Unit) -> ir.Value:
-        sha, metal = Sha(builder), Lanes(builder, self.lanes)
-        found: list[ir.Value] = []
-
-        def stream(lane: int) -> None:
-            abef, cdgh = unit.params.load(QUAD, _START), unit.params.load(QUAD, _START + 4)
-            keyed = header_pairs(
-                sha,
-                self.layout().program,
-                lambda pair: sha.low_half(unit.scratch.load(I64, lane * ROUNDS + 2 * pair, 8)),
-            )
-            after = run_pairs(sha, abef, cdgh, keyed)
-            digest = [sha.add(new, unit.params.load(QUAD, n)) for new, n in zip(after, (_OLD, _OLD + 4), strict=True)]
-            found.append(builder.extract_element(verdict_quad(sha, *digest), I32(VERDICT_PLACE)))
-
-        self._side_by_side(builder, stream)
-        words = ir.Constant(metal.type, ir.Undefined)
-        for n, word in enumerate(found):
-            words = builder.insert_element(words, word, I32(n))
-        return emit_verdict(metal, words, unit.params.load(I32, self.layout().target_slot))
-
-    def _side_by_side(self, builder: ir.IRBuilder, stream: Callable[[int], None]) -> None:
-        streams = [cut(builder, partial(stream, lane)) for lane in range(self.lanes)]
-        append(builder, weave(streams, lambda instruction: int(instruction.opname == "call")))
-
-
-def emit_verdict(lanes: Lanes, last_e: ir.Value, target: ir.Value) -> ir.Value:
-    """One bit per nonce, from e after the last round of each: whether the hash's most significant word is a hit."""
-    return lanes.at_most(lanes.swap_bytes(lanes.add(last_e, lanes.constant(IV[7]))), lanes.spread(target))
+    def last_e(self, builder: ir.IRBuilder, params: Memory, message: Memory) -> ir.Value:
+        sha = Sha(builder)
+        abef, cdgh = params.load(QUAD, _START), params.load(QUAD, _START + 4)
+        keyed = header_pairs(sha, self.layout().program, lambda pair: sha.low_half(message.load(I64, 2 * pair, 8)))
+        after = run_pairs(sha, abef, cdgh, keyed)
+        digest = [sha.add(new, params.load(QUAD, n)) for new, n in zip(after, (_OLD, _OLD + 4), strict=True)]
+        return builder.extract_element(verdict_quad(sha, *digest), I32(VERDICT_PLACE))
 
 
 @cache

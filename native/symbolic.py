@@ -13,16 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from native.sha256 import (
-    IV,
-    ROUNDS,
-    Algebra,
-    digest_block,
-    header_block,
-    last_word,
-    message,
-    state_after,
-)
+from native.sha256 import IV, ROUNDS, Algebra, digest_block, header_block, last_word, message, state_after
 from native.word import Metal, Program, Symbolic, Term, Uniform, Word
 
 MIDSTATE_WORDS = 8

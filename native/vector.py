@@ -9,7 +9,7 @@ from itertools import count
 from llvmlite import ir
 
 from native.lowering import I32, Unit, call
-from native.sha256 import ROUNDS
+from native.sha256 import IV, ROUNDS
 from native.symbolic import Layout, Search, header_words, layout
 from native.word import Word
 
@@ -98,6 +98,10 @@ class Lanes:
         if self._lanes == 1:
             return words
         return self._builder.or_(words, ir.Constant(self.type, [lane << 24 for lane in range(self._lanes)]))
+
+    def hits(self, last_e: ir.Value, target: ir.Value) -> ir.Value:
+        """One bit per lane, from e after the last round: whether the hash's most significant word is a hit."""
+        return self.at_most(self.swap_bytes(self.add(last_e, self.constant(IV[7]))), self.spread(target))
 
     def at_most(self, x: ir.Value, bound: ir.Value) -> ir.Value:
         """One bit per lane, in a 32-bit value: whether x <= bound."""

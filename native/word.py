@@ -10,7 +10,7 @@ parts of a sum meet in one number, and the metal adds it once, from a slot of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -157,22 +157,21 @@ class Symbolic(Generic[V]):
         return Word(self.metal.shift(self.settle(x), right))
 
     def xor3(self, a: Word[V], b: Word[V], c: Word[V]) -> Word[V]:
-        if a.varying is None and b.varying is None and c.varying is None:
-            return Word(uniform=self.program.xor3(a.uniform, b.uniform, c.uniform))
-        return Word(self.metal.xor3(self.settle(a), self.settle(b), self.settle(c)))
+        return self._of(self.program.xor3, self.metal.xor3, a, b, c)
 
     def choose(self, e: Word[V], f: Word[V], g: Word[V]) -> Word[V]:
-        if e.varying is None and f.varying is None and g.varying is None:
-            return Word(uniform=self.program.choose(e.uniform, f.uniform, g.uniform))
-        return Word(self.metal.choose(self.settle(e), self.settle(f), self.settle(g)))
+        return self._of(self.program.choose, self.metal.choose, e, f, g)
 
     def majority(self, a: Word[V], b: Word[V], c: Word[V]) -> Word[V]:
-        if a.varying is None and b.varying is None and c.varying is None:
-            return Word(uniform=self.program.majority(a.uniform, b.uniform, c.uniform))
-        return Word(self.metal.majority(self.settle(a), self.settle(b), self.settle(c)))
+        return self._of(self.program.majority, self.metal.majority, a, b, c)
 
     def shared(self, x: Word[V]) -> Word[V]:
         return x if x.varying is None else Word(self.settle(x))
+
+    def _of(self, known: Callable[..., Uniform], computed: Callable[..., V], *words: Word[V]) -> Word[V]:
+        if all(x.varying is None for x in words):
+            return Word(uniform=known(*(x.uniform for x in words)))
+        return Word(computed(*map(self.settle, words)))
 
     def _spread(self, x: Uniform) -> V:
         if isinstance(x, int):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,38 @@ def test_emulated_boards_share_no_code_with_their_drivers() -> None:
             drivers = {target for target in imports(name, path) if target.startswith("backends.asic.")}
             foreign = {target for target in drivers if not f"{target}.".startswith(f"{EMULATION}.")}
             assert all(target.startswith(tuple(SHARED_WITH_DRIVERS)) for target in foreign), f"{name}: {foreign}"
+
+
+def lines_of_code(path: Path) -> int:
+    """Without blank lines, comments and docstrings."""
+    text = path.read_text()
+    told: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            told.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}:
+            code.update(range(token.start[0], token.end[0] + 1))
+    return len(code - told)
+
+
+def test_lines_of_code_are_counted_without_what_is_told(tmp_path: Path) -> None:
+    module = tmp_path / "m.py"
+    module.write_text(
+        '"""Told,\nat length."""\n\nA = (\n    1,  # why\n)\n# Aside\n\ndef f():\n    """Told."""\n    return A\n'
+    )
+    assert lines_of_code(module) == 5
+
+
+def test_the_search_stays_small_enough_to_be_read() -> None:
+    assert sum(lines_of_code(path) for name, path in MODULES if name.split(".")[0] == "native") <= 1600
+
+
+def test_the_modules_of_the_search_build_on_each_other_without_a_circle() -> None:
+    names = {name for name, _ in MODULES if name.startswith("native.")}
+    below = {name: set(imports(name, path)) & names for name, path in MODULES if name in names}
+    list(TopologicalSorter(below).static_order())  # CycleError names the circle
 
 
 def memorable(value: object) -> bool:

@@ -5,6 +5,7 @@ from .cache import NO_CACHE, KernelCache, open_cache
 from .device import CpuDevice
 from .dispatch import Candidate, candidates, load
 from .options import CpuOptions
+from .proof import ProofError, prove
 
 __all__ = [
     "NO_CACHE",
@@ -13,7 +14,9 @@ __all__ = [
     "CpuDevice",
     "CpuOptions",
     "KernelCache",
+    "ProofError",
     "candidates",
     "load",
     "open_cache",
+    "prove",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from native import Features, Kernel, ProofError, UnusableKernelError, host_features, prove
+from native import Features, Kernel, UnusableKernelError, host_features
 
 from . import templates
 from .cache import NO_CACHE, KernelCache
 from .cores import model
+from .proof import ProofError, prove
 from .templates import Tuned
 
 

@@ -16,6 +16,7 @@ from backends.child import end_with
 
 from .cache import KernelCache
 from .dispatch import candidates, load
+from .proof import ProofError
 from .race import race
 from .search import NativeSearch
 
@@ -39,7 +40,7 @@ def carry_out(folder: Path, task: TASKS, names: list[str]) -> Answer:
     try:
         kernels = {x.name: NativeSearch(load(x, cache)) for x in chosen}
     except native.KernelError as error:
-        return Answer(refused=str(error), for_good=isinstance(error, native.ProofError))
+        return Answer(refused=str(error), for_good=isinstance(error, ProofError))
     if task == "prove":
         return Answer()
     return Answer(rates_hps={name: dict(rates) for name, rates in race(kernels).items()})

@@ -23,6 +23,7 @@ from .cache import KernelCache
 from .choice import Choice, Outcome, Record
 from .dispatch import Candidate, load
 from .plan import Plan
+from .proof import ProofError
 from .race import race
 from .search import NativeSearch, Search
 from .trial import TASKS, Answer
@@ -131,7 +132,7 @@ class Workshop:
             try:
                 self._loaded[name] = load(self._candidates[name], self._cache)
             except native.NativeError as error:
-                raise Refused(str(error), for_good=isinstance(error, native.ProofError)) from error
+                raise Refused(str(error), for_good=isinstance(error, ProofError)) from error
         return self._loaded[name]
 
     def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:

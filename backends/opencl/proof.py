@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.base import NONCES
-from native.proof import HEADERS
+from backends.blocks import HEADERS
 
 from .errors import WrongResult
 from .reference import hits_by_hashlib

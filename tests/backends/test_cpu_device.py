@@ -275,7 +275,7 @@ def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_st
 def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
     def prove(name: str) -> None:
         if name == "fast":
-            raise native.ProofError("fast: missed the nonce of block 0")
+            raise cpu.ProofError("fast: missed the nonce of block 0")
 
     device = CpuDevice(INFO, Forge(Maker({"fast": Probe(), "slow": Probe()}, prove)), [None])
     device.start(FakeFeed())

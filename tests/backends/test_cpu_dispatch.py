@@ -106,6 +106,6 @@ def test_what_was_cached_of_a_kernel_that_fails_its_proof_is_forgotten(
     candidate = next(x for x in cpu.candidates() if x.name == quick.name)
     (tmp_path / quick.name).mkdir()
     monkeypatch.setattr(compiled, "compile_scan", lambda *_args, **_named: lambda *_job: (0, 0))
-    with pytest.raises(native.ProofError):
+    with pytest.raises(cpu.ProofError):
         cpu.load(candidate, cpu.KernelCache(tmp_path))
     assert not (tmp_path / quick.name).exists()

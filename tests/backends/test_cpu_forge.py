@@ -106,7 +106,7 @@ def test_after_a_refused_start_the_rest_has_its_turn_and_a_passing_reason_is_for
 
 
 def test_when_none_is_left_it_says_of_each_why_and_tries_again_when_asked() -> None:
-    maker = Maker(refuse={"good": native.CompilationError("no"), "best": native.ProofError("wrong")})
+    maker = Maker(refuse={"good": native.CompilationError("no"), "best": cpu.ProofError("wrong")})
     made, offered = worked(maker)
     assert offered == [None]
     assert made.failure == "no kernel works here: best: wrong; good: no"

@@ -4,6 +4,7 @@ import pytest
 
 import native
 from backends import cpu
+from native import compiled
 from native.features import VARIABLE
 
 HOST = native.host_features({})
@@ -33,3 +34,11 @@ def test_one_process_compiles_for_one_set_of_features(quick: native.Kernel) -> N
     scalar = next(x for x in cpu.candidates() if x.name == "scalar")
     with pytest.raises(native.FeatureError, match="process"):
         cpu.load(scalar, features=STRONG)
+
+
+def test_a_compiler_that_refuses_is_reported_as_such(quick: native.Kernel) -> None:
+    def nonsense() -> int:
+        return undefined  # type: ignore[name-defined, no-any-return] # noqa: F821
+
+    with pytest.raises(native.CompilationError, match="nonsense"):
+        compiled._compile(native.host_features(), "int64()", nonsense, None)

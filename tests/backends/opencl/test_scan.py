@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from backends.base import NONCES, Misuse
+from backends.blocks import HEADERS
 from backends.opencl import program, proof, tune
 from backends.opencl.errors import BuildFailed, NoDevice, WrongResult
 from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.runtime import Identity, find
 from backends.opencl.scan import DeviceSearch, open_search
 from backends.opencl.source import PAIRS, Form
-from native.proof import HEADERS
 
 pytestmark = pytest.mark.timeout(400)  # for compiling on a busy machine; a quiet one takes 5 to 12 s for each form
 
