@@ -11,6 +11,7 @@ from typing import Any
 
 from backends.base import Capability, DeviceInfo, Kind
 from backends.opencl.device import OpenclDevice, Setup
+from backends.opencl.listing import Listed
 from backends.opencl.protocol import Open
 from backends.opencl.runtime import Identity
 from backends.opencl.search import IN_FLIGHT, Job, Outcome, Ticket
@@ -77,6 +78,11 @@ def _hits(job: Job, version: int, nonces: range) -> list[int]:
         if int.from_bytes(hashlib.sha256(first.digest()).digest(), "little") <= job.target:
             found.append(nonce)
     return found
+
+
+def a_listed(**changes: Any) -> Listed:
+    """A fake card as it is listed, its identity with these changes."""
+    return Listed(identity=replace(CARD, **changes))
 
 
 def a_device(mode: str = "well", *, info: DeviceInfo | None = None, **setup: Any) -> OpenclDevice:

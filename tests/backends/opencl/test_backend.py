@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from backends.base import BackendError, Capability, DeviceGone, DeviceInfo, Host, Kind
+from backends.opencl import OpenclBackend, OpenclOptions
+from backends.opencl.backend import _details
+from backends.opencl.device import OpenclDevice
+from backends.opencl.listing import Broken, Listed, Listing, PowerLimits
+from tests.backends.opencl.fakes import a_listed
+
+
+def finding(
+    *listed: Listed, broken: tuple[Broken, ...] = (), nothing: str | None = None, **options: Any
+) -> OpenclBackend:
+    return OpenclBackend(OpenclOptions(**options), Host(), take=lambda: Listing(listed, broken, nothing))
+
+
+def ids(infos: list[DeviceInfo]) -> list[str]:
+    return [info.id for info in infos]
+
+
+def with_(listed: Listed, **changes: Any) -> Listed:
+    return listed.model_copy(update=changes)
+
+
+def test_ids_are_pci_addresses_and_else_names_in_a_stable_order() -> None:
+    second, first = a_listed(pci="0000:41:00.0"), a_listed(pci="0000:01:00.0")
+    found = finding(a_listed(index=0), second, a_listed(index=1), first, a_listed(type="cpu", name="Xeon (R)")).probe()
+    assert ids(found) == [
+        "opencl:0000:01:00.0",
+        "opencl:0000:41:00.0",
+        "opencl:fake-platform:fake-card",
+        "opencl:fake-platform:fake-card:1",
+        "opencl:fake-platform:xeon-r",
+    ]
+    assert [info.kind for info in found] == [Kind.GPU] * 4 + [Kind.CPU]
+
+
+def test_a_card_that_two_runtimes_drive_mines_once() -> None:
+    card = a_listed(pci="0000:01:00.0")
+    backend = finding(card, a_listed(pci="0000:01:00.0", platform="rusticl"))
+    one, other = backend.probe()
+    assert one.unusable is None
+    assert other.id == "opencl:0000:01:00.0/rusticl"
+    assert "the same card as opencl:0000:01:00.0" in str(other.unusable)
+    with pytest.raises(BackendError, match="the same card"):
+        backend.open(other)
+    chosen = finding(card, a_listed(pci="0000:01:00.0", platform="rusticl"), platform="RUSTICL").probe()
+    assert [(info.id, info.unusable) for info in chosen] == [("opencl:0000:01:00.0", None)]
+
+
+def test_a_runtime_on_the_processor_waits_to_be_asked() -> None:
+    (info,) = finding(a_listed(type="cpu")).probe()
+    assert "name it with --device" in str(info.on_request)
+    (info,) = finding(a_listed(type="cpu"), cpu_runtimes=True).probe()
+    assert info.on_request is None
+    (info,) = finding(a_listed()).probe()
+    assert info.on_request is None
+
+
+def test_with_nothing_there_it_says_what_was_looked_for() -> None:
+    backend = finding(nothing="no OpenCL driver is installed")
+    assert (backend.probe(), backend.absent) == ([], "no OpenCL driver is installed")
+    backend = finding(a_listed(), platform="NVIDIA")
+    assert backend.probe() == []
+    assert backend.absent == "no runtime has 'NVIDIA' in its name; there is: Fake Platform"
+
+
+def test_a_driver_that_cannot_be_asked_is_listed_with_what_to_do() -> None:
+    broken = Broken("/etc/OpenCL/vendors/nvidia.icd", "crashed with SIGSEGV when asked for its devices")
+    usable, driver = finding(a_listed(), broken=(broken,)).probe()
+    assert usable.unusable is None
+    assert driver.id == "opencl:driver:nvidia-icd"
+    assert "its driver crashed with SIGSEGV" in str(driver.unusable)
+    assert "remove /etc/OpenCL/vendors/nvidia.icd" in str(driver.unusable)
+
+
+def test_what_is_known_of_a_card_is_shown() -> None:
+    refused = PowerLimits(least_w=100, most_w=350, refused="only root may")
+    listed = with_(a_listed(pci="0000:01:00.0"), sensors="nvml", temperature=True, screen=True, power=refused)
+    lines = dict(_details(listed))
+    assert lines["platform"] == "Fake Platform, OpenCL 3.0 FAKE"
+    assert (lines["driver"], lines["PCI"], lines["units"]) == ("1.0", "0000:01:00.0", "4, up to 1000 MHz")
+    assert (lines["sensors"], lines["power limit"]) == ("nvml", "100 to 350 W, not settable: only root may")
+    assert "short launches" in lines["screen"]
+    assert "not watched" in dict(_details(a_listed()))["sensors"]
+    assert "not watched" in dict(_details(with_(a_listed(), sensors="hwmon")))["temperature"]
+
+
+def test_a_power_limit_is_a_capability_only_where_it_may_be_set() -> None:
+    for power, capable in (
+        (None, False),
+        (PowerLimits(least_w=100, most_w=350), True),
+        (PowerLimits(least_w=100, most_w=350, refused="only root may"), False),
+    ):
+        (info,) = finding(with_(a_listed(), power=power)).probe()
+        assert (Capability.POWER in info.capabilities) is capable
+        assert {Capability.DUTY, Capability.ROLLS_VERSION} <= info.capabilities
+
+
+@pytest.mark.parametrize(
+    ("options", "screen", "launch_s"),
+    [({}, False, 0.05), ({}, True, 0.01), ({"intensity": 200}, True, 0.2)],
+)
+def test_launches_are_short_on_a_card_with_a_screen_unless_told(
+    options: dict[str, Any], launch_s: float, *, screen: bool
+) -> None:
+    backend = finding(with_(a_listed(), screen=screen, icd="/x.icd"), **options)
+    device = backend.open(backend.probe()[0])
+    assert isinstance(device, OpenclDevice)
+    assert device._setup.opening.launch_s == pytest.approx(launch_s)
+    assert device._setup.environ == {"OCL_ICD_VENDORS": "/x.icd"}
+
+
+def test_a_device_that_is_gone_cannot_be_opened() -> None:
+    with pytest.raises(DeviceGone, match=r"there is no opencl:0000:09:00.0 any more"):
+        finding(a_listed()).open(DeviceInfo("opencl:0000:09:00.0", "opencl", Kind.GPU, "Gone"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature_target": 90.0},
+        {"temperature_overheat": 96.0},
+        {"temperature_cutoff": 200.0},
+        {"intensity": 0},
+        {"duty": 0},
+        {"power_limit": -5},
+        {"colour": "red"},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        OpenclOptions(**wrong)
