@@ -18,6 +18,7 @@ from backends.asic.boards.board import Board, BoardKind, Limits
 from backends.asic.boards.catalogue import CATALOGUE, open_board, recognise
 from backends.asic.boards.chain import Options as BoardSetup
 from backends.asic.boards.script import Clock
+from backends.asic.chips.chip import CHIPS
 from backends.asic.chips.jobs import Midstates
 from backends.asic.chips.ticket import UNIT
 from backends.asic.device import AsicDevice, Equipment, clock_of, latched_text
@@ -120,7 +121,7 @@ class AsicBackend:
         plugged = self._plugged(info)
         if plugged.kind is None:
             raise Misuse(f"{info.id} is not recognised as a miner: nothing is written to it")
-        board, _ = self._open_board(plugged, plugged.kind, scaled=False)
+        board, _ = self._open_board(plugged, plugged.kind, to_mine=False)
         try:
             board.off()
         finally:
@@ -238,13 +239,16 @@ class AsicBackend:
             return kind.limits.frequencies_hz[0]
         return clock_of(kind.limits, kind.limits.default_hz)
 
-    def _open_board(self, plugged: _Plugged, kind: BoardKind, *, scaled: bool = True) -> tuple[Board, float]:
+    def _open_board(self, plugged: _Plugged, kind: BoardKind, *, to_mine: bool = True) -> tuple[Board, float]:
         identity = find_again(plugged.bus, plugged.identity)
-        scale: float = getattr(plugged.bus, "scale", _unscaled)(identity) if scaled else 1.0
+        scale: float = getattr(plugged.bus, "scale", _unscaled)(identity) if to_mine else 1.0
+        midstates = self._midstates()
+        if to_mine and not CHIPS[kind.chip].version_bits:
+            midstates(bytes(64), (0,))  # compiled now: once there is power, a driver that is so long silent has hung
         unit = min(int((UNIT + 1) / scale), 1 << 256) - 1
         ports = open_device(plugged.bus, identity, self._host.log)
         try:
-            return open_board(kind, ports, replace(self._setup, unit=unit), self._midstates()), scale
+            return open_board(kind, ports, replace(self._setup, unit=unit), midstates), scale
         except BaseException:
             ports.close()
             raise

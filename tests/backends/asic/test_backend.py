@@ -190,3 +190,22 @@ def test_voltage_is_refused_on_every_board(bus: VirtualBus) -> None:
     for info in backend.probe():
         with pytest.raises(SettingRefused, match="no source says which voltages"):
             backend.open(info).apply(Settings(voltage_v=1.0))
+
+
+def test_what_takes_long_to_compile_is_compiled_before_a_board_is_started_and_not_to_turn_it_off(
+    bus: VirtualBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    backend = AsicBackend(AsicOptions(), Host(), buses=(bus,))
+    monkeypatch.setattr(backend, "_midstates", lambda: lambda _prefix, _versions: calls.append(1))
+    plugged = {info.serial: backend._plugged(info) for info in backend.probe()}
+
+    def opened(serial: str, *, to_mine: bool) -> int:
+        kind = plugged[serial].kind
+        assert kind is not None
+        backend._open_board(plugged[serial], kind, to_mine=to_mine)[0].close()
+        return len(calls)
+
+    assert opened("B", to_mine=True) == 0, "it takes whole headers"
+    assert opened("A", to_mine=False) == 0
+    assert opened("A", to_mine=True) == 1
