@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from backends.base import Kind, State, Telemetry
 from miner.power.account import Account, Mark
-from miner.power.energy import Energy
+from miner.power.energy import MOST_W, Energy
 from miner.power.reader import Known, Reader
 from miner.power.tariff import Tariff, break_even_per_kwh, joules_per_hash
 from miner.telemetry.snapshot import Basis, Consumption, Costs, DeviceView, MeterView, Snapshot
@@ -133,6 +133,8 @@ class Metering:
         device = self._devices.setdefault(view.info.id, _Device())
         telemetry = view.telemetry
         own = telemetry.power_w is not None
+        if telemetry.power_w is not None and not 0 <= telemetry.power_w <= MOST_W:
+            telemetry = replace(telemetry, power_w=None)  # a sensor that lies; no other word stands in for it
         if counted is not None and (own or (counted.watts is None and counted.joules is None)):
             counted = None
         if own:

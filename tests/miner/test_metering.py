@@ -154,6 +154,19 @@ def test_an_operators_figure_counts_only_where_nothing_measures_and_only_while_i
     assert view.consumption[0].basis is Basis.MODEL
 
 
+@pytest.mark.parametrize("lie", [math.nan, math.inf, -5.0, 1e9])
+def test_a_sensor_that_lies_costs_its_value_and_no_figure_stands_in_for_it(lie: float) -> None:
+    bench = Bench(model={"opencl:0": 100.0})
+    metering = bench.with_()
+    for second in range(6):
+        bench.now = float(second)
+        view = bench.show(metering, gpu(power_w=lie if second == 3 else 200.0, power_source="nvml"))
+        if second == 3:
+            assert view.devices[0].telemetry.power_w is None
+            assert view.consumption[0].watts is None
+    assert view.devices[0].energy_by == {"nvml": pytest.approx(600.0)}
+
+
 def test_emulated_devices_draw_nothing() -> None:
     bench = Bench()
     metering = bench.with_()
