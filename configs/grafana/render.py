@@ -126,6 +126,30 @@ def one_miner() -> dashboard.Dashboard:
                 ),
                 Chart("State", COUNT, {"{{device}} {{state}}": f"miner_device_state{{{of}}} == 1"}),
             ],
+            "Electricity": [
+                Chart(
+                    "What all of it draws",
+                    WATTS,
+                    {"{{basis}}": f"miner_consumption_watts{{{of}}}"},
+                    "At the wall, by the devices, or with figures among it that nobody measured (model).",
+                ),
+                Chart(
+                    "Efficiency since the start",
+                    J_TH,
+                    {"{{basis}}": f"miner_consumption_joules_per_hash{{{of}}} * 1e12"},
+                ),
+                Chart(
+                    "Price of a kilowatt-hour",
+                    COUNT,
+                    {
+                        "{{currency}}": f"miner_electricity_price_per_kilowatt_hour{{{of}}}",
+                        "{{currency}}, break-even": f"miner_electricity_break_even_per_kilowatt_hour{{{of}}}",
+                    },
+                ),
+                Chart("Spent since the start", COUNT, {"{{currency}}": f"miner_electricity_cost{{{of}}}"}),
+                Chart("Wall meters", WATTS, {"{{meter}}": f"miner_meter_power_watts{{{of}}}"}),
+                Chart("Alarms", COUNT, {"{{alarm}} {{subject}}": f"miner_alarm_active{{{of}}}"}),
+            ],
             "Pools": [
                 Chart("Shares accepted", "cpm", {pool: f"rate(miner_shares_accepted_total{{{of}}}[5m]) * 60"}),
                 Chart(

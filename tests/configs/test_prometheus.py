@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from miner.telemetry.metrics import DEVICE_FAMILIES, MINER_FAMILIES, POOL_FAMILIES
+from miner.telemetry.metrics import DEVICE_FAMILIES, METER_FAMILIES, MINER_FAMILIES, POOL_FAMILIES
 
 FOLDER = Path(__file__).parents[2] / "configs/prometheus"
 SCRAPES = ("prometheus.yml", "farm.yml")
@@ -26,7 +26,7 @@ def rules(name: str) -> list[dict[str, Any]]:
 
 
 def exposed() -> Iterator[str]:
-    for family in (*DEVICE_FAMILIES, *POOL_FAMILIES, *MINER_FAMILIES):
+    for family in (*DEVICE_FAMILIES, *POOL_FAMILIES, *METER_FAMILIES, *MINER_FAMILIES):
         yield family.name
         if family.kind == "histogram":
             yield from (family.name + suffix for suffix in ("_bucket", "_count", "_sum"))
