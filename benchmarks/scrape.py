@@ -1,7 +1,7 @@
 """What a scrape of many devices takes, and what a flood of scrapes takes from the thread that mines.
 
 The miner's own server answers over 127.0.0.1, by name the text that Prometheus asks for. A scrape stays in a thread of
-its own; what it can take from others is the interpreter, so the third row is how late a thread wakes up meanwhile.
+its own; what it can take from others is the interpreter, so the last row is how late a thread wakes up meanwhile.
 """
 
 from __future__ import annotations
@@ -31,15 +31,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Measure; "wrong" is true where even the fastest rendering misses the goal."""
+    """Measure; "wrong" is true where the processor time of even the fastest misses the goal, asking included."""
     report.warn(console, machine.load_before())
     view = rigs.snapshot(options.devices)
-    times: dict[str, list[float]] = {"first in a while": [], "of a flood": [], "a waiting thread is late": []}
+    times: dict[str, list[float]] = {
+        "first in a while": [],
+        "its processor time": [],
+        "of a flood": [],
+        "a waiting thread is late": [],
+    }
     with MetricsServer("127.0.0.1", 0, registry(lambda: view)) as server:
         size = 0
         for number in range(options.scrapes):
             # Another name to ask by is another rendering: none is handed out twice.
+            processor_s = time.process_time()
             times["first in a while"].append(_timed(server, f"?fresh={number}"))
+            times["its processor time"].append(time.process_time() - processor_s)
         late = _Lateness()
         begun = time.monotonic()
         while time.monotonic() - begun < 1.0:
@@ -57,7 +64,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "devices": options.devices,
         "bytes": size,
         "seconds": {name: spread.as_json() for name, spread in spreads.items()},
-        "wrong": options.devices <= 100 and spreads["first in a while"].min > GOAL_S,
+        "wrong": options.devices <= 100 and spreads["its processor time"].min > GOAL_S,
     }
 
 
