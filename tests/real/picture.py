@@ -27,6 +27,14 @@ from tests.running import Miner, home
 TARGET = REPOSITORY / "docs/pictures/real-run.svg"
 STEP_S = 2
 MODEL_W = {"first": 12.0, "second": 15.0}
+# At an ordinary priority: at its own, low one, a busy machine would leave the miners nothing to show.
+MINER = """
+block_interval = 2.0
+[power]
+model = {{ "cpu:0" = {watts} }}
+[backends.cpu]
+priority = "normal"
+"""
 PLOTS = {
     "hashes a second, millions": "sum by (instance) (rate(miner_hashes_total[30s])) / 1e6",
     "watts (source: model)": "sum by (instance) (miner_power_watts)",
@@ -43,7 +51,7 @@ def run(seconds: float, folder: Path) -> dict[str, list[dict[str, Any]]]:
 
         def start(name: str) -> Miner:
             config = folder / f"{name}.toml"
-            config.write_text(f'block_interval = 2.0\n[power]\nmodel = {{ "cpu:0" = {MODEL_W[name]} }}\n')
+            config.write_text(MINER.format(watts=MODEL_W[name]))
             metrics = f"127.0.0.1:{ports[name]}"
             return homes[name].start("--config", str(config), "--metrics", metrics, "--threads", "1")
 
