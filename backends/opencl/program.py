@@ -27,7 +27,9 @@ from .source import Form, search_source
 KEEP = 32  # folders, the least recently used go: a rig of a dozen different cards, before and after an update
 _DIGEST = hashlib.sha256().digest_size
 _LARGEST = 1 << 26  # bytes; a binary beyond is not ours
+# The code that decides what is built and which form wins; an update of the rest makes nobody tune again.
 _WRITERS = ("sha256.py", "word.py", "symbolic.py")  # of native/
+_JUDGES = ("source.py", "scan.py", "tune.py", "trial.py")
 
 
 def open_folder(state: Path | None, identity: Identity) -> tuple[Path | None, str | None]:
@@ -49,7 +51,7 @@ def code_digest() -> str:
     """Of the code that what is kept depends on."""
     digest = hashlib.sha256()
     floor, room = Path(native.__file__).parent, Path(__file__).parent
-    for source in [*(floor / name for name in _WRITERS), *sorted(room.glob("*.py"))]:
+    for source in [*(floor / name for name in _WRITERS), *(room / name for name in _JUDGES)]:
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
