@@ -119,6 +119,7 @@ class Keeper:
             has_work=self.feed.busy,
             state=self._telemetry.state,
             fault=self._telemetry.fault,
+            activity=self._telemetry.activity,
         )
         for effect in self._watch.handle(observed, now):
             match effect:

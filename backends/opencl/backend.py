@@ -39,6 +39,7 @@ class OpenclBackend:
         self._options = options
         self._host = host
         self._take = take
+        self._opened: set[str] = set()
         self._listed: dict[str, Listed] = {}  # by id, from the last look
         self.absent: str | None = None  # why the last look found nothing, for who asked for nothing else
 
@@ -65,6 +66,8 @@ class OpenclBackend:
         if listed is None:
             raise DeviceGone(f"there is no {info.id} any more: see miner devices")
         options = self._options
+        retune = options.retune and info.id not in self._opened  # at this start, not after every fault
+        self._opened.add(info.id)
         launch_s = options.intensity / 1e3 if options.intensity else DISPLAY_LAUNCH_S if listed.screen else LAUNCH_S
         setup = Setup(
             opening=Open(
@@ -72,7 +75,7 @@ class OpenclBackend:
                 state_dir=str(self._host.state_dir) if self._host.state_dir else None,
                 launch_s=launch_s,
                 tune=options.tune,
-                retune=options.retune,
+                retune=retune,
             ),
             limits=options.limits,
             has_temperature=listed.temperature,

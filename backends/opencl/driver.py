@@ -170,6 +170,7 @@ class Driver:
                 self.watchdog.handle(dog.Spoke(), now)
             case Ready(name=name, midstates=midstates):
                 self._progress.together = midstates
+                self._opening = self._opening.model_copy(update={"retune": False})  # once is what was asked for
                 self.heard.kernel, self.heard.activity = name, None
                 self.watchdog.handle(dog.Ready(), now)
             case PowerSet():

@@ -34,6 +34,7 @@ class Observation:
     has_work: bool  # its feed has a job, and it is meant to run
     state: State
     fault: str | None = None
+    activity: str | None = None  # what it says it is doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Patience:
     """What is put up with."""
 
     silent_s: float = 60.0  # with work, but without hashes
-    starting_s: float = 300.0  # compiling, ramping up
+    starting_s: float = 300.0  # compiling, ramping up, without a word of anything new
     wrong_ratio: float = 0.05  # of its hits
     doubt: float = 1e-6  # how likely a coincidence may be that we call lying
     tries: int = 8  # restarts within the window
@@ -123,7 +124,8 @@ class DeviceWatch:
         self._patience = patience or Patience()
         self._base: _Base | None = None
         self._hashes = 0
-        self._progress_at = 0.0  # when it last hashed, or had no reason to
+        self._activity: str | None = None
+        self._progress_at = 0.0  # when it last hashed, or had no reason to, or went on with its start
         self._restarted: deque[float] = deque()
         self._restart_at = 0.0
         self._lied_at: float | None = None
@@ -156,9 +158,10 @@ class DeviceWatch:
         if self._lies(seen):
             return Trouble.LYING
         excused = not seen.has_work or seen.state in (State.OFF, State.PAUSED)
-        if excused or seen.hashes != self._hashes:
-            self._hashes, self._progress_at = seen.hashes, now
         starting = seen.state is State.STARTING
+        went_on = starting and seen.activity != self._activity  # a card that tries twenty kernels takes its time
+        if excused or went_on or seen.hashes != self._hashes:
+            self._hashes, self._activity, self._progress_at = seen.hashes, seen.activity, now
         patience_s = self._patience.starting_s if starting else self._patience.silent_s
         return Trouble.SILENT if now - self._progress_at >= patience_s else None
 

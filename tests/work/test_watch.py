@@ -146,3 +146,14 @@ def test_a_restart_is_no_recovery_without_hashes(ward: Ward) -> None:
     assert ward.pass_time(400, hashes=0, state=State.MINING, has_work=False) == []
     assert ward.watch.phase is Phase.TRIAL
     assert ward.pass_time(1, has_work=True) == [Recovered("cpu:0")]
+
+
+def test_a_start_that_goes_on_may_take_long(ward: Ward) -> None:
+    for number in range(20):
+        assert ward.pass_time(49, hashes=0, state=State.STARTING, activity=f"trying form {number}") == []
+    assert kinds(ward.pass_time(2, hashes=0)) == [Sick]
+
+
+def test_to_speak_is_no_excuse_for_who_has_started(ward: Ward) -> None:
+    effects = [effect for number in range(10) for effect in ward.pass_time(1, hashes=0, activity=f"busy {number}")]
+    assert kinds(effects) == [Sick]

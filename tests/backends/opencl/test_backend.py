@@ -136,3 +136,10 @@ def test_a_device_that_is_gone_cannot_be_opened() -> None:
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         OpenclOptions(**wrong)
+
+
+def test_a_card_is_tuned_anew_at_the_start_and_not_after_a_fault() -> None:
+    backend = finding(a_listed(), retune=True)
+    (info,) = backend.probe()
+    opened = [backend.open(info) for _ in range(2)]
+    assert [device._setup.opening.retune for device in opened if isinstance(device, OpenclDevice)] == [True, False]

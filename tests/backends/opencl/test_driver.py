@@ -220,3 +220,13 @@ def test_a_worker_whose_failure_is_for_good_ends_the_device() -> None:
     bench.worker.unheard = [Failed(reason="does not compile", for_good=True)]
     with pytest.raises(DeviceFault, match="does not compile"):
         bench.step()
+
+
+def test_a_card_is_tuned_anew_once_and_not_by_every_worker() -> None:
+    bench = Bench()
+    bench.driver._opening = bench.driver._opening.model_copy(update={"retune": True})
+    bench.step(READY)
+    bench.worker.end = "its worker crashed with SIGKILL"
+    bench.step()
+    bench.step(after_s=1.0)
+    assert [order.retune for order in bench.worker.given(Open)] == [False]
