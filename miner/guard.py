@@ -22,9 +22,9 @@ _DEVICES_MAX = 1024
 class Guard:
     """The miner's end. `command`: what guards, for tests."""
 
-    def __init__(self, config: str | None, command: Sequence[str] | None = None) -> None:
-        """`config`: the miner's --config. The rest is in the environment, which the guard inherits."""
-        words = command or [sys.executable, "-m", "miner.guard", *([f"--config={config}"] if config else [])]
+    def __init__(self, flags: Sequence[str], command: Sequence[str] | None = None) -> None:
+        """`flags`: those of the miner that `miner off` needs. The environment and the working folder it inherits."""
+        words = command or [sys.executable, "-m", "miner.guard", *flags]
         # In a session of its own: what ends the miner's terminal or process group must not end its guard.
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
 

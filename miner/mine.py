@@ -251,7 +251,10 @@ class _Run:
     def _watched(self, device: str) -> None:
         """Have it turned off should this process be killed."""
         if self._guard is None:
-            self._guard = Guard(self._arguments.config)
+            config, folder = self._arguments.config, self._loaded.configuration.state_dir
+            self._guard = Guard(
+                [*([f"--config={config}"] if config else []), *([f"--state-dir={folder}"] if folder else [])]
+            )
             self._held.callback(self._guard.close)
         self._guard.on(device)
 

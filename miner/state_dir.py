@@ -30,6 +30,10 @@ class Taken(StateError):
     """Another miner holds this folder or device."""
 
 
+class Unlockable(StateError):
+    """No folder for locks can be written."""
+
+
 class Unwritable(StateError):
     """Nothing can be kept there. The embedded chain can do without; a block worth something cannot."""
 
@@ -123,7 +127,7 @@ class StateDir:
 
 
 def lock_device(info: DeviceInfo, folders: list[Path]) -> Lock | None:
-    """Keep other miners off this device; None where it may be shared. Raises Taken, or StateError without a folder."""
+    """Keep other miners off this device; None where it may be shared. Raises Taken, or Unlockable without a folder."""
     if info.kind is Kind.CPU or info.virtual:
         return None
     name = "angara-" + re.sub(r"[^A-Za-z0-9._-]", "-", info.id)[:200] + ".lock"
@@ -137,7 +141,7 @@ def lock_device(info: DeviceInfo, folders: list[Path]) -> Lock | None:
         except OSError as error:
             if error.errno == errno.EACCES and (folder / name).exists():
                 raise Taken(f"{printable(info.id)}: {folder / name} belongs to somebody else") from error
-    raise StateError(f"{printable(info.id)}: no folder for its lock can be written: {', '.join(map(str, folders))}")
+    raise Unlockable(f"{printable(info.id)}: no folder for its lock can be written: {', '.join(map(str, folders))}")
 
 
 def _open(path: Path, mode: int) -> int:

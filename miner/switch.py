@@ -15,7 +15,7 @@ from miner import state_dir
 from miner.config import Configuration
 from miner.inventory import Inventory, take_inventory
 from miner.selection import matching
-from miner.state_dir import StateError
+from miner.state_dir import StateError, Taken, Unlockable
 
 
 def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
@@ -31,9 +31,11 @@ def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterat
     if configuration.device and not chosen:
         yield f"--device {', '.join(configuration.device)}: nothing there that could be turned off", False
     for switch, info in chosen:
+        lock = None
         try:
-            lock = state_dir.lock_device(info, state_dir.lock_folders(state, environ))
-        except StateError as error:
+            with suppress(Unlockable):  # where nobody can lock, nobody is kept apart: off is the safe side
+                lock = state_dir.lock_device(info, state_dir.lock_folders(state, environ))
+        except Taken as error:
             yield f"{error}; stop it first", False
             continue
         try:

@@ -207,8 +207,8 @@ class Recorder:
 
     told: list[str]
 
-    def __init__(self, config: str | None) -> None:
-        self.config = config
+    def __init__(self, flags: list[str]) -> None:
+        self.told.append(" ".join(flags))
 
     def on(self, device: str) -> None:
         self.told.append(f"+{device}")
@@ -244,10 +244,10 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
 
     try:
         assert mined("--shares", "1") == 0
-        assert told == ["+asic:A", "-asic:A", "closed"]
+        assert told == [f"--state-dir={tmp_path / 'state'}", "+asic:A", "-asic:A", "closed"]
         assert powered == [False, False]
         with Lock(tmp_path / "angara-asic-A.lock"):
             assert mined() == 1, "another miner drives it"
-        assert told == ["+asic:A", "-asic:A", "closed"]
+        assert len(told) == 4
     finally:
         bus.close()

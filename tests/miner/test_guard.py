@@ -14,7 +14,7 @@ from miner.guard import Guard, left_on, main
 MINER = """
 import sys, time
 from miner.guard import Guard
-guard = Guard("some.toml", [sys.executable, "-c", sys.argv[1], sys.argv[2]])
+guard = Guard([], [sys.executable, "-c", sys.argv[1], sys.argv[2]])
 guard.on("asic:A"); guard.on("asic:B"); guard.off("asic:A")
 print("mining", flush=True)
 time.sleep(60)
@@ -61,7 +61,7 @@ def test_nothing_is_done_when_nothing_is_on() -> None:
 
 
 def test_a_guard_that_somebody_ended_does_not_end_its_miner() -> None:
-    guard = Guard(None, [sys.executable, "-c", "pass"])
+    guard = Guard([], [sys.executable, "-c", "pass"])
     guard._process.wait()
     for _ in range(3):
         guard.on("asic:A")

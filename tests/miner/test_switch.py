@@ -99,6 +99,14 @@ def test_what_another_miner_drives_is_left_to_it(
     assert main(["off"]) == 0, "the locks that it took itself are free again"
 
 
+def test_where_nothing_can_be_locked_off_is_the_safe_side(
+    backend: Switched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(state_dir, "lock_folders", lambda *_: [tmp_path / "gone" / "there"])
+    assert main(["off"]) == 0
+    assert backend.turned_off == ["asic:A", "asic:B"]
+
+
 def test_a_board_that_may_be_on_is_said_to_be(backend: Switched, capsys: pytest.CaptureFixture[str]) -> None:
     backend.breaks = DeviceGone("transfers fail")
     assert main(["off"]) == 1
