@@ -63,3 +63,9 @@ def test_nothing_is_taken_from_beyond_the_window() -> None:
 
 def test_what_finds_no_place_comes_at_the_end_and_nops_stay() -> None:
     assert arrange([LOAD, LOAD, LOAD], replace(PLAIN, beats=("n*", "")), 3) == [[None, 0], [], [None, 1], [2]]
+
+
+def test_a_margin_leaves_what_depends_on_another_more_time() -> None:
+    program = [add(), add(0), LOAD, LOAD]
+    assert arrange(program, PLAIN, 3) == [[0], [1], [2], [3]]
+    assert arrange(program, replace(PLAIN, margin=1), 3) == [[0], [2], [1], [3]]

@@ -86,6 +86,8 @@ def test_a_unit_has_the_instructions_that_are_counted_and_no_copies(template: Te
     assert wide["vpxord"] == 2 * expected.xor3
     assert sum(count for name, count in wide.items() if name.startswith("vpunpck")) == expected.unpack
     assert not counts["vpternlogd"]
+    spread = [line for line in lines if line.startswith("vpbroadcastd")]
+    assert len({line.split(", ")[0] for line in spread}) == len(spread)
     assert not [line for line in lines if line.startswith("vmov") and "(" not in line]
     spilled = [line for line in lines if line.startswith("vmovdqa64 %ymm") and _place(line) >= 4 * hybrid.SPILLS]
     assert len(spilled) < 0.06 * len(lines)
