@@ -68,6 +68,7 @@ class WatchedPool(Pool):
 
     name: str = ""
     jobs: dict[bytes, list[Said]] = field(default_factory=dict)  # by the previous block's hash, header order
+    misnamed: dict[bytes, list[Said]] = field(default_factory=dict)  # jobs told under a name that the pool forgot
     begun: list[float] = field(default_factory=list)  # when each generation of jobs began, from 1 on
     presences: list[Presence] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
@@ -126,16 +127,20 @@ class WatchedPool(Pool):
     def _job_said(self, session: Session, seat: str, params: object) -> None:
         assert session.seat is not None
         job = next(reversed(session.seat.jobs.values()))  # the one that this is, or was
-        intact = params == self.terms.notify(list(job.params))
-        if not intact:
-            if isinstance(params, list) and params[1:] == list(job.params)[1:]:
+        sound = self.terms.notify(list(job.params))
+        if params != sound:
+            if isinstance(params, list) and params[1:] == list(sound)[1:]:
                 self.spoilt_ids.add(str(params[0]))
+                self._told_under(seat, job, self.misnamed)
             return
         self._said_to[seat] += 1
+        self._told_under(seat, job, self.jobs)
+        self._told[session.number] = job.generation
+
+    def _told_under(self, seat: str, job: SentJob, jobs: dict[bytes, list[Said]]) -> None:
         swapped = bytes.fromhex(job.params[1])
         parent = b"".join(swapped[start : start + 4][::-1] for start in range(0, 32, 4))
-        self.jobs.setdefault(parent, []).append(Said(seat, job, time.monotonic(), self._said_to[seat]))
-        self._told[session.number] = job.generation
+        jobs.setdefault(parent, []).append(Said(seat, job, time.monotonic(), self._said_to[seat]))
 
     def _entered(self, verdict: Verdict) -> None:
         assert self._speaking is not None

@@ -32,6 +32,7 @@ class Fate(StrEnum):
     STALE = "stale"
     SESSION_OVER = "session over"
     CAPPED = "capped"  # more than may be handed in
+    MISNAMED = "misnamed"  # on a job whose name its own pool does not know
     UNKNOWN = "unknown"  # on no job that a pool ever gave: wrong by itself
 
 
@@ -89,7 +90,7 @@ def examine(hits: Iterable[Hit], pools: Sequence[WatchedPool], end: float) -> Fi
         findings.wrong += [f"{pool.name}: {rule}, {count} times" for rule, count in rules.items()]
     for hit in hits:
         pool, said = _origin(hit, pools)
-        fate = _fate(hit, pool, said, end) if pool and said else Fate.UNKNOWN
+        fate = _fate(hit, pool, said, end) if pool and said else _without_pool(hit, pools)
         findings.fates[fate] += 1
         if fate is Fate.UNKNOWN:
             findings.wrong.append(f"found on work that no pool gave: {hit.header.hex()}")
@@ -114,10 +115,19 @@ def _enter(findings: Findings, pool: WatchedPool, judged: Judged, learning: Coun
 def _origin(hit: Hit, pools: Sequence[WatchedPool]) -> tuple[WatchedPool | None, Said | None]:
     for pool in pools:
         for said in reversed(pool.jobs.get(hit.header[4:36], [])):
-            fits = len(hit.extranonce2) == 2 * said.job.extranonce2_size and said.at <= hit.at
-            if fits and said.job.merkle_root(hit.extranonce2) == hit.header[36:68]:
+            if _is_of(hit, said):
                 return pool, said
     return None, None
+
+
+def _without_pool(hit: Hit, pools: Sequence[WatchedPool]) -> Fate:
+    misnamed = (said for pool in pools for said in pool.misnamed.get(hit.header[4:36], []))
+    return Fate.MISNAMED if any(_is_of(hit, said) for said in misnamed) else Fate.UNKNOWN
+
+
+def _is_of(hit: Hit, said: Said) -> bool:
+    fits = len(hit.extranonce2) == 2 * said.job.extranonce2_size and said.at <= hit.at
+    return fits and said.job.merkle_root(hit.extranonce2) == hit.header[36:68]
 
 
 def _fate(hit: Hit, pool: WatchedPool, said: Said, end: float) -> Fate:

@@ -3,7 +3,7 @@
     python -m tests.soak.tap HITS BREAK ARGUMENTS...
 
 What the pools never see is known only from here. BREAK plants a defect, so that the soak can be seen to find it:
-`none`, `lose` (every tenth share), `spoil` (the nonce of every tenth share, after its proof), `leak` (memory).
+`none`, `lose` (every third share), `spoil` (the nonce of every third share, after its proof), `leak` (memory).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from miner.cli import main
 from miner.sources.stratum import delivery
 from miner.work.feed import DeviceFeed
 
-EVERY = 10
+EVERY = 3
 _leaked: list[bytearray] = []
 
 

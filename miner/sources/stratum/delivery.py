@@ -67,7 +67,6 @@ class Channel:
     """The present connection, as far as shares are concerned."""
 
     client: StratumClient
-    session: int
     joined: bool = False  # subscribed: whether the session was resumed is known
     granted: int | None = None  # version mask; None: no version rolling
     settling: bool = False  # another mask has been asked for
@@ -98,7 +97,7 @@ class Delivery:
         self.allowance = Allowance(options.share_rate, options.share_burst)
         self._ledger = Ledger()
         self._held: deque[tuple[Share, float]] = deque()  # with when it came
-        self._known: set[int] = set()  # sessions whose jobs the pool knows: the present one and those it resumed
+        self._session = 0  # whose jobs the pool knows
         self._alive_from = 0  # jobs with smaller ids are dead
         self._begun: OrderedDict[int, None] = OrderedDict()  # jobs that had a share sent
         self._resent: OrderedDict[int, None] = OrderedDict()  # shares that may have arrived before
@@ -113,10 +112,9 @@ class Delivery:
 
     def joined(self, session: int, *, resumed: bool) -> list[Effect]:
         """Subscribed: shares of before wait for their turn again, or are lost."""
+        self._session = session
         if not resumed:
-            self._known = {session}
             return self.give_up("the session was not resumed")
-        self._known.add(session)
         returned = [submission.share for submission in self._ledger.clear()]
         for share in returned:
             _remember(self._resent, share.id)
@@ -180,7 +178,7 @@ class Delivery:
             return [self._answer(share, Reason.STALE, "its job was replaced before it was sent")]
         if channel is None or not channel.joined:
             return None
-        if share.job.session not in self._known:
+        if share.job.session != self._session:
             return [self._answer(share, Reason.UNANSWERED, "its session is over")]
         if not channel.client.ready:
             return None

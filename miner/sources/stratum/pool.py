@@ -41,9 +41,9 @@ class _Connection:
 
     client: StratumClient
     channel: Channel
-    maker: JobMaker
     port: int
     began: float
+    maker: JobMaker | None = None  # from subscribing on
     extranonce1: bytes | None = None
     extranonce2_size: int = 0
     announced: tuple[Notify, float] | None = None  # came before we were ready; with the difficulty of then
@@ -68,7 +68,7 @@ class Pool:
         self._redirector = Redirector(options.host, options.port, enabled=options.follow_redirects)
         self._delivery = Delivery(options)
         self._connection: _Connection | None = None
-        self._session = 0
+        self._session = 0  # rises with each that is no resumption
         self._resume: str | None = None
         self._extranonce: tuple[bytes, int] | None = None  # of the last session
         self._tip = b""  # what the newest job builds on
@@ -102,7 +102,6 @@ class Pool:
     def connected(self, port: int, now: float) -> None:
         """A connection stands, to this port; begin the conversation."""
         options = self._options
-        self._session += 1
         client = StratumClient(
             Manner(
                 user=options.worker().user,
@@ -119,9 +118,7 @@ class Pool:
                 silence_s=options.silence_s,
             )
         )
-        self._connection = _Connection(
-            client, Channel(client, self._session), JobMaker(self._name, self._session), port, now
-        )
+        self._connection = _Connection(client, Channel(client), port, now)
         client.start(now)
 
     def disconnected(self, ending: Ending, text: str, now: float) -> tuple[list[Effect], bool]:
@@ -220,6 +217,9 @@ class Pool:
         """Resumed if we asked for it and extranonce1 is the same; else nothing of before can be handed in."""
         extranonce = result.extranonce1, result.extranonce2_size
         resumed = self._resume is not None and extranonce == self._extranonce
+        if not resumed:
+            self._session += 1
+        connection.maker = JobMaker(self._name, self._session)
         effects = self._delivery.joined(self._session, resumed=resumed)
         connection.channel.joined, connection.resumed = True, resumed
         self._resume, self._extranonce = result.session_id, extranonce
@@ -259,7 +259,7 @@ class Pool:
     def _announce(
         self, connection: _Connection, notify: Notify, difficulty: float, now: float, wall: float
     ) -> list[Effect]:
-        assert connection.extranonce1 is not None
+        assert connection.extranonce1 is not None and connection.maker is not None
         under = Circumstances(
             connection.extranonce1, connection.extranonce2_size, difficulty, mask=connection.channel.granted or 0
         )
@@ -278,16 +278,18 @@ class Pool:
         return [*self._take(connection, made, now), *self._doubts(connection, made, wall)]
 
     def _take(self, connection: _Connection, made: Made, now: float) -> list[Effect]:
-        # The first job after a resumption is new to devices; the pool still takes shares of before, on the same tip.
+        # After a resumption the pool still takes shares of before, on the same tip: its first job is news, no more.
         resumed = connection.job is None and connection.resumed and made.job.prev_hash == self._tip
-        if made.replace and not resumed:
+        replaces = made.replace and not resumed
+        if replaces:
             self._delivery.replaced(made.job.id)
         self._tip = made.job.prev_hash
         connection.job, connection.job_at = made.job, now
         self._ask_for_less(connection, now)
-        return [NewJob(made.job, made.replace)]
+        return [NewJob(made.job, replaces)]
 
     def _again(self, connection: _Connection, now: float) -> list[Effect]:
+        assert connection.maker is not None
         made = connection.maker.again(connection.channel.granted or 0, now, easing=self._delivery.allowance.easing)
         return self._take(connection, made, now) if made is not None else []
 
