@@ -18,7 +18,7 @@ from backends.asic.usb.request import VENDOR_DEVICE, Request
 from backends.base import Misuse
 
 STATUS = 2  # bytes at the head of each packet: modem and line status
-LATENCY_MS = 2  # how long the chip waits for more before it sends a packet that is not full
+LATENCY_MS = 8  # how long the chip waits for more before it sends a packet that is not full
 
 _DATA_BITS = 8
 _PARITY = {Parity.NONE: 0, Parity.MARK: 3}
