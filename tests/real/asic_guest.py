@@ -1,0 +1,110 @@
+"""Runs in the guest: the whole miner on a real kernel and libusb, first to its orderly end, then killed. Prints JSON.
+
+    asic_guest.py PORT POOL SCALE BOARDS
+
+The boards search at a scale that the miner is told, for a CPU finds no share of difficulty one in time; the midstates
+are computed without a compiler, which takes minutes on an emulated processor. All else is the miner as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import miner.cli
+from backends.asic import backend as asic_backend
+from backends.asic.usb.bus import UsbIdentity
+from backends.asic.usb.real import RealBus
+from native.sha256 import midstate
+from tests.real.usb_vm_guest import attach, until
+
+ROOT = Path(__file__).resolve().parents[2]
+LOG = Path("/tmp/miner.log")
+PATIENCE_S = 100.0
+SHARES_S = 15.0
+
+
+class ScaledBus(RealBus):
+    """The machine's ports, with boards that do a part of real boards' hashes."""
+
+    factor = 1.0
+
+    def scale(self, identity: UsbIdentity) -> float:
+        return self.factor
+
+
+def midstates(prefix: bytes, versions: Sequence[int]) -> list[list[int]]:
+    return [midstate(version.to_bytes(4, "little") + prefix[4:]) for version in versions]
+
+
+def start(pool: str, *more: str) -> int:
+    """The miner in a process of its own, forked: importing it once more takes half a minute here; its pid."""
+    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    if pid := os.fork():
+        os.close(log)
+        return pid
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
+    asic_backend.RealBus = ScaledBus  # type: ignore[misc]
+    asic_backend.AsicBackend._midstates = lambda self: midstates  # type: ignore[method-assign,assignment,return-value]
+    words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}", "--state-dir", "/tmp/state", *more]
+    os._exit(miner.cli.main(words))
+
+
+def drivers(bus: RealBus) -> list[str | None]:
+    return [interface.driver for found in bus.scan() for interface in found.interfaces]
+
+
+def all_mine(bus: RealBus) -> bool:
+    """Whether every board came to mine."""
+    return all(seen(f"device=asic:{found.serial} state=mining", 1) for found in bus.scan())
+
+
+def told() -> str:
+    """What the miner said but for its shares."""
+    return "\n".join(line for line in LOG.read_text().splitlines() if "share_accepted" not in line)[-6000:]
+
+
+def seen(text: str, times: int) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while LOG.read_text().count(text) < times:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def main() -> None:
+    port, pool, ScaledBus.factor, boards = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+    bus = RealBus()
+    for place in range(1, boards + 1):
+        attach(port, place)
+    until(lambda: len(drivers(bus)) == 7 and all(drivers(bus)))
+    facts: dict[str, object] = {"before": drivers(bus)}
+    orderly = start(pool)
+    facts["mining"] = all_mine(bus)
+    time.sleep(SHARES_S)
+    facts["during"] = sorted({str(driver) for driver in drivers(bus)})
+    os.kill(orderly, signal.SIGINT)
+    facts["status"] = os.waitstatus_to_exitcode(os.waitpid(orderly, 0)[1])
+    facts["log"] = told()
+    facts["after"] = drivers(bus)
+    killed = start(pool)
+    facts["mining_again"] = all_mine(bus)
+    os.kill(killed, signal.SIGKILL)
+    os.waitpid(killed, 0)
+    facts["guarded"] = seen("): off", boards)
+    facts["killed_log"] = told()
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
