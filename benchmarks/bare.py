@@ -28,6 +28,7 @@ from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
 from backends.duty import SLICE_S
 
+STATE_HELP = "a state folder whose compiled and measured kernels are used (a new one: minutes of measuring first)"
 _WARM_UP = 1 << 20
 _HARD = 1 << 200  # no hits
 

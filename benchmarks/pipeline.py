@@ -73,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--starts", type=int, default=STARTS, help="with a cache, and without (%(default)s)")
     parser.add_argument("--switches", type=int, default=SWITCHES, help="new tips for each priority (%(default)s)")
     parser.add_argument("--live", action="store_true", help="pairs with the live screen, on a terminal")
+    parser.add_argument("--state", type=Path, metavar="DIR", help=bare.STATE_HELP)
     parser.add_argument("--parts", type=_parts, default=tuple(_PARTS), metavar="NAME,NAME", help=", ".join(_PARTS))
 
 
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     report.warn(console, machine.load_before())
     figures: list[Figure] = []
     with report.progress(console) as progress, tempfile.TemporaryDirectory() as folder:
-        state = Path(folder)
+        state = options.state or Path(folder)
         warm_up = progress.add_task("filling the cache", total=1)
         bare.measure(state, 0.1, options.threads)
         progress.advance(warm_up)

@@ -44,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="hash threads (one per core)")
     parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH} shares; of large jobs, too (%(default)s)")
     parser.add_argument("--hours", type=float, default=HOURS, help="to simulate (%(default)s)")
+    parser.add_argument("--state", type=Path, metavar="DIR", help=bare.STATE_HELP)
     parser.add_argument("--parts", type=_parts, default=tuple(_PARTS), metavar="NAME,NAME", help=", ".join(_PARTS))
 
 
@@ -72,9 +73,10 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 def _tips(options: argparse.Namespace, progress: Progress) -> list[Figure]:
     task = progress.add_task("new tips", total=2)
     with tempfile.TemporaryDirectory() as folder:
-        bare.measure(Path(folder), 0.1, options.threads)  # fills the cache of kernels
+        state = options.state or Path(folder)
+        bare.measure(state, 0.1, options.threads)  # fills the cache of kernels
         progress.advance(task)
-        times = stratum_tips.measure(Path(folder), options.threads, Priority.LOW, options.switches)
+        times = stratum_tips.measure(state, options.threads, Priority.LOW, options.switches)
         progress.advance(task)
     scanned = [x * 1e3 for x in times["wire_to_scan_s"]]
     return [

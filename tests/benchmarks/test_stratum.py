@@ -11,9 +11,10 @@ from benchmarks.stratum_pool import EVERY_HASH, Desk, difficulty, notify
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_answers_every_question(tmp_path: Path) -> None:
+def test_it_answers_every_question(tmp_path: Path, kernels: Path) -> None:
     file = tmp_path / "result.json"
     arguments = ["--switches=5", "--threads=1", "--batches=2", "--hours=0.5", "--json", str(file)]
+    arguments += ["--state", str(kernels.parent)]
     command = [sys.executable, "-W", "error", "-m", "benchmarks", "stratum", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")

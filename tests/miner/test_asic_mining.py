@@ -243,7 +243,7 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
         return mine(arguments, load(arguments.flags, environ, tmp_path))
 
     try:
-        assert mined("--shares", "1") == 0
+        assert mined("--seconds", "1") == 0
         assert told == [f"--state-dir={tmp_path / 'state'}", "+asic:A", "-asic:A", "closed"]
         assert powered == [False, False]
         with Lock(tmp_path / "angara-asic-A.lock"):

@@ -40,7 +40,12 @@ def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
 
 @pytest.mark.parametrize(
     "form",
-    [Form(16, 1, "shifts", "logic"), Form(16, 2, "function", "function"), Form(8, 4, "shifts", "function", batches=4)],
+    [
+        Form(1, 1, "shifts", "logic", group=1),
+        Form(16, 1, "shifts", "logic"),
+        Form(16, 2, "function", "function"),
+        Form(8, 4, "shifts", "function", batches=4),
+    ],
     ids=lambda form: form.name,
 )
 def test_wide_vectors_and_several_versions_give_the_known_answers(
