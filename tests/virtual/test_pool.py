@@ -64,6 +64,11 @@ X2 = "00000001"
 MASK = 0x1FFFE000
 
 
+def steady(terms: Terms) -> VirtualPool:
+    """A pool whose jobs are the same each time, so that chance, which lets easy shares pass, decides alike."""
+    return VirtualPool(terms, clock=lambda: 1_790_000_000.0)
+
+
 def mined(work: Work, extranonce2: str = X2, **how: Any) -> tuple[str, str]:
     return next(work.search(extranonce2, **how))
 
@@ -234,7 +239,7 @@ def test_a_block_counts_even_below_the_share_target() -> None:
 
 @pytest.mark.parametrize("rolling", list(Rolling))
 def test_rolled_shares_are_accepted_by_each_kind(rolling: Rolling) -> None:
-    with VirtualPool(Terms(rolling=rolling)) as pool, RawMiner(pool.port) as miner:
+    with steady(Terms(rolling=rolling)) as pool, RawMiner(pool.port) as miner:
         assert miner.configure()["result"] == {"version-rolling": True, "version-rolling.mask": "1fffe000"}
         work = miner.begin()
         assert miner.submit(work, X2, mined(work, version=0x20006000), "00006000")["result"] is True
@@ -245,7 +250,7 @@ def test_rolled_shares_are_accepted_by_each_kind(rolling: Rolling) -> None:
     ("rolling", "bits"), [(Rolling.REPLACE, "1000a000"), (Rolling.XOR, "0000a000"), (Rolling.OR, "0000a000")]
 )
 def test_bits_over_those_of_the_job_count_as_each_kind_counts_them(rolling: Rolling, bits: str) -> None:
-    with VirtualPool(Terms(rolling=rolling, version=0x30000000)) as pool, RawMiner(pool.port) as miner:
+    with steady(Terms(rolling=rolling, version=0x30000000)) as pool, RawMiner(pool.port) as miner:
         miner.configure()
         work = miner.begin()
         found = mined(work, version=0x3000A000)
@@ -268,7 +273,7 @@ def test_a_narrowed_mask_makes_all_kinds_agree(rolling: Rolling) -> None:
 @pytest.mark.parametrize("reask", [Reask.SAME, Reask.REFUSE, Reask.SILENCE])
 def test_a_second_configure_can_come_to_nothing(reask: Reask) -> None:
     terms = Terms(rolling=Rolling.REPLACE, version=0x30000000, reask=reask)
-    with VirtualPool(terms) as pool, RawMiner(pool.port) as miner:
+    with steady(terms) as pool, RawMiner(pool.port) as miner:
         miner.configure()
         miner.send("mining.configure", ["version-rolling"], {"version-rolling.mask": "0fffe000"})
         if reask is Reask.SAME:
@@ -416,7 +421,7 @@ def test_a_job_keeps_the_difficulty_that_it_was_sent_with(pool: VirtualPool) -> 
 
 
 def test_a_pool_may_apply_a_new_difficulty_at_once() -> None:
-    with VirtualPool(Terms(applies_at_once=True)) as pool, RawMiner(pool.port) as miner:
+    with steady(Terms(applies_at_once=True)) as pool, RawMiner(pool.port) as miner:
         work = miner.begin()
         pool.do(lambda model: model.set_difficulty(1e6))
         assert miner.submit(work, X2, mined(work))["error"][0] == 23
