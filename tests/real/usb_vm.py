@@ -71,6 +71,8 @@ def served(*kinds: str, scale: str = "1") -> Iterator[int]:
 
 def run_in_guest(command: Sequence[str], *, timeout_s: float, memory_mb: int = 1024) -> Outcome:
     """Run a command of this machine's in the guest, in the repository, as root, without anything writable but /tmp."""
+    if REPOSITORY.parts[1] in {"tmp", "run", "proc", "sys", "dev"}:
+        raise GuestError(f"{REPOSITORY} lies where the guest has a folder of its own: clone to another place")
     image = fetched("usb-vm", _fill)
     line = f"cd {shlex.quote(str(REPOSITORY))} && export HOME=/tmp PYTHONUNBUFFERED=1 && exec {shlex.join(command)}"
     initrd = image / f"initrd-{time.monotonic_ns()}"
