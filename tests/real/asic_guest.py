@@ -26,7 +26,7 @@ from native.sha256 import midstate
 from tests.real.usb_vm_guest import attach, until
 
 ROOT = Path(__file__).resolve().parents[2]
-LOG = Path("/tmp/miner.log")
+LOG = Path("/tmp/miner.log")  # of the guest: the only folder in it that can be written, in its own memory
 PATIENCE_S = 100.0
 SHARES_S = 15.0
 

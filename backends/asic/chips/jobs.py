@@ -9,6 +9,7 @@ Source: 256foundation/mujina bm13xx REFERENCE.md, bitaxeorg/ESP-Miner asic/*.c, 
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,7 +58,7 @@ class _Sent:
     results: set[tuple[int, int]] = field(default_factory=set)
 
 
-class Jobs:
+class Jobs(ABC):
     """The jobs of one chain. `next` goes on in the lease that `begin` named; `match` knows the last KEPT pieces."""
 
     def __init__(self, chip: Chip) -> None:
@@ -98,19 +99,19 @@ class Jobs:
         chip = self._chip
         return Result(sent.piece, reply.nonce, version, chip.core(reply.counter), chip.address(reply.counter))
 
+    @abstractmethod
     def seconds(self, piece: Piece, hertz: float, chips: int) -> float:
         """For how long the chips search this piece before they repeat it, or fall silent."""
-        raise NotImplementedError
 
-    def _pieces(self, work: Work) -> Iterator[Piece]:
-        raise NotImplementedError
+    @abstractmethod
+    def _pieces(self, work: Work) -> Iterator[Piece]: ...
 
-    def _frames(self, number: int, piece: Piece) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _frames(self, number: int, piece: Piece) -> bytes: ...
 
+    @abstractmethod
     def _version(self, piece: Piece, reply: NonceReply) -> int | None:
         """The full version of a result; None for one that was not asked for."""
-        raise NotImplementedError
 
 
 class MidstateJobs(Jobs):

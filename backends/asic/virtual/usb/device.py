@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -59,7 +60,7 @@ class Setup:
         return not self.request_type & 0x60
 
 
-class UsbDevice:
+class UsbDevice(ABC):
     """Base of the bridges. `plugged` is False from unplug() to replug()."""
 
     def __init__(
@@ -106,21 +107,21 @@ class UsbDevice:
         self.power_on()
         self.changed.notify_all()
 
+    @abstractmethod
     def request(self, setup: Setup, data: bytes) -> bytes:
         """A class or vendor request. Raises Stall."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sent(self, endpoint: int, data: bytes) -> None:
         """Data on an OUT endpoint."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wanted(self, endpoint: int, length: int) -> bytes | None:
         """Data for an IN endpoint; None for none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def power_on(self) -> None:
         """Forget all that only lives as long as the power."""
-        raise NotImplementedError
 
     def endpoint(self, address: int) -> Endpoint | None:
         return self._endpoints.get(address)
