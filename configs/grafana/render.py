@@ -73,6 +73,7 @@ Panel = Chart | Figure | Rows
 def one_miner() -> dashboard.Dashboard:
     """One machine, down to its devices and sensors; reads what is scraped."""
     of = 'job="miner",instance="$instance"'
+    real = f'{of},source!="emulated"'
     device, pool = "{{device}}", "{{pool}}"
     board = _dashboard("Angara: one miner", "angara-miner", "15s", "now-3h")
     board.with_variable(_variable("instance", 'label_values(up{job="miner"}, instance)'))
@@ -81,7 +82,7 @@ def one_miner() -> dashboard.Dashboard:
         {
             "Now": [
                 Figure("Hash rate", RATE, f"sum(rate(miner_hashes_total{{{of}}}[$__rate_interval]))"),
-                Figure("Power", WATTS, f"sum(rate(miner_energy_joules_total{{{of}}}[5m]))", "Where it is known."),
+                Figure("Power", WATTS, f"sum(rate(miner_energy_joules_total{{{real}}}[5m]))", "Where it is known."),
                 Figure(
                     "Efficiency",
                     J_TH,
@@ -107,7 +108,7 @@ def one_miner() -> dashboard.Dashboard:
                     "Efficiency",
                     J_TH,
                     {
-                        device: f"sum by (device) (rate(miner_energy_joules_total{{{of}}}[5m]))"
+                        device: f"sum by (device) (rate(miner_energy_joules_total{{{real}}}[5m]))"
                         f" / sum by (device) (rate(miner_hashes_total{{{of}}}[5m]) > 0) * 1e12"
                     },
                 ),

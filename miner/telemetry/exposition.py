@@ -2,8 +2,8 @@
 
 prometheus_client's own encoders check and escape every name and label of every sample anew, which for a hundred
 devices takes three times as long as a scrape may. Names here are our own and never need escaping, and labels are the
-same in each scrape: each set of them is written once and remembered. What comes out parses to the same, and a test
-holds it to that.
+same in each scrape: whoever keeps them as `Labels` has them written once. What comes out parses to the same, and a
+test holds it to that.
 Sources: Prometheus, instrumenting/exposition_formats; OpenMetrics 1.0.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
@@ -21,8 +20,18 @@ from prometheus_client.metrics_core import Metric
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _COMPRESSION = 1  # nine tenths of the saving for a fifth of the time
-_LABEL_SETS = 65_536  # remembered
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+class Labels(dict[str, str]):
+    """The labels of a series, for prometheus_client to read; not to be changed."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        super().__init__(labels)
+        pairs = ",".join([f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items()])
+        self.written = f"{{{pairs}}}" if pairs else ""
 
 
 def exposition(
@@ -46,7 +55,7 @@ def text(metrics: Iterable[Metric]) -> Iterator[str]:
         suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
         kind = {"info": "gauge", "unknown": "untyped"}.get(metric.type, metric.type)
         yield f"# HELP {metric.name}{suffix} {_help(metric)}\n# TYPE {metric.name}{suffix} {kind}\n"
-        yield from _lines(metric)
+        yield _lines(metric)
 
 
 def openmetrics(metrics: Iterable[Metric]) -> Iterator[str]:
@@ -55,25 +64,16 @@ def openmetrics(metrics: Iterable[Metric]) -> Iterator[str]:
         yield f"# HELP {metric.name} {_help(metric)}\n# TYPE {metric.name} {metric.type}\n"
         if metric.unit:
             yield f"# UNIT {metric.name} {metric.unit}\n"
-        yield from _lines(metric)
+        yield _lines(metric)
     yield "# EOF\n"
 
 
-def _lines(metric: Metric) -> Iterator[str]:
-    for sample in metric.samples:
-        yield f"{sample.name}{_braces(*_split(sample.labels))} {sample.value!r}\n"
+def _lines(metric: Metric) -> str:
+    return "".join([f"{x.name}{_written(x.labels)} {x.value!r}\n" for x in metric.samples])
 
 
-def _split(labels: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(labels), tuple(labels.values())
-
-
-@lru_cache(_LABEL_SETS)
-def _braces(names: tuple[str, ...], values: tuple[str, ...]) -> str:
-    if not names:
-        return ""
-    labels = (f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True))
-    return "{" + ",".join(labels) + "}"
+def _written(labels: dict[str, str]) -> str:
+    return labels.written if isinstance(labels, Labels) else Labels(labels).written
 
 
 def _help(metric: Metric) -> str:

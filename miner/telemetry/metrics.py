@@ -27,17 +27,20 @@ from miner.work.latency import Latencies
 from miner.work.share import Reason
 
 from .alarm import Stage
+from .exposition import Labels
 from .snapshot import Costs, DeviceView, MeterView, Snapshot, SourceView
 
 POWER_SOURCES = frozenset({"rapl", "nvml", "hwmon", "usb", "meter", "model"})
+EMULATED = "emulated"  # the source of a virtual board's watts, whatever its driver reads there: nobody draws them
 SENSORS_MAX = 32  # readings of one kind that one device may show
 _LABEL_MAX = 128  # characters
-_LABEL_SETS = 16_384  # remembered as they are shown
+_LABEL_SETS = 65_536  # remembered as they are written
 _REASONS = tuple(str(reason) for reason in Reason if reason is not Reason.STALE)
+_STATES = tuple((state, (str(state),)) for state in State)
 _FAULTS = tuple(verdict.value for verdict in Verdict if verdict not in {Verdict.GOOD, Verdict.WRONG})
 
 View = TypeVar("View", DeviceView, SourceView, Snapshot, MeterView)
-Values = Mapping[tuple[str, ...], float | None]  # by the family's own labels
+Values = dict[tuple[str, ...], float | None]  # by the family's own labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +54,41 @@ class Family(Generic[View]):
     labels: tuple[str, ...] = ()  # beyond the one that names the view
     unit: str = ""
 
-    def metric(self, samples: Mapping[tuple[str, ...], float | Latencies], owner: tuple[str, ...]) -> Metric:
-        """The family as prometheus_client exposes it; `owner` is the label that names the view, if one does."""
-        base = self.name.removesuffix("_total").removesuffix("_info")
-        metric = Metric(base, self.help, self.kind, self.unit)
-        labels = owner + self.labels
-        metric.samples = [
-            Sample(self.name + suffix, dict(zip(labels, values, strict=True)) | bound, number)
-            for values, read in samples.items()
-            for suffix, bound, number in _parts(read)
-        ]
+    def metric(self, views: Mapping[tuple[str, ...], View], owner: tuple[str, ...]) -> Metric:
+        """What is known of it, as prometheus_client exposes it; `owner` is the label that names the view, if one does.
+
+        Series that are written alike are one: a series that comes twice spoils the whole scrape.
+        """
+        names, samples = owner + self.labels, dict[str, Sample]()
+        for name, view in views.items():
+            values = self.read(view)
+            if isinstance(values, Latencies):
+                samples |= self._histogram(values, names, name)
+                continue
+            for own, value in values.items() if isinstance(values, dict) else (((), values),):
+                if value is not None and math.isfinite(value):
+                    labels = _labels(names, name + own)
+                    samples[labels.written] = Sample(self.name, labels, float(value))
+        metric = Metric(self.name.removesuffix("_total").removesuffix("_info"), self.help, self.kind, self.unit)
+        metric.samples = list(samples.values())
         return metric
 
-
-def _parts(read: float | Latencies) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Suffix, further labels and value of each sample: one of a number, several of a histogram."""
-    if not isinstance(read, Latencies):
-        yield "", {}, read
-        return
-    for bound, count in read.cumulative():
-        yield "_bucket", {"le": "+Inf" if math.isinf(bound) else str(bound)}, count
-    yield "_count", {}, sum(read.counts)
-    yield "_sum", {}, read.sum_s
+    def _histogram(self, values: Latencies, names: tuple[str, ...], name: tuple[str, ...]) -> dict[str, Sample]:
+        labels, samples = _labels(names, name), dict[str, Sample]()
+        for bound, count in values.cumulative():
+            below = _labels((*names, "le"), (*name, "+Inf" if math.isinf(bound) else str(bound)))
+            samples[below.written] = Sample(f"{self.name}_bucket", below, count)
+        for part, number in (("_count", sum(values.counts)), ("_sum", values.sum_s)):
+            samples[part + labels.written] = Sample(self.name + part, labels, number)
+        return samples
 
 
+@lru_cache(_LABEL_SETS)
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> Labels:
+    return Labels({name: printable(value[:_LABEL_MAX]) for name, value in zip(names, values, strict=True)})
+
+
+@cache
 def window(seconds: int) -> str:
     """How a span is written in the label `window`: 10s, 1m, 15m."""
     return f"{seconds // 60}m" if seconds % 60 == 0 else f"{seconds}s"
@@ -98,22 +112,23 @@ def _readings(readings: Iterable[Reading]) -> Values:
     return {(reading.sensor,): reading.value for reading in tuple(readings)[:SENSORS_MAX]}
 
 
-def _by_source(joules: Mapping[str, float]) -> Values:
+def _energy(device: DeviceView) -> Values:
     """Bounded as power is; what drivers make up beyond that is one series."""
-    known: dict[tuple[str, ...], float | None] = {}
-    for source, value in joules.items():
-        label = (source if source in POWER_SOURCES else "other",)
+    known: Values = {}
+    for source, value in device.energy_by.items():
+        label = _by_source(device, source)
         known[label] = (known.get(label) or 0.0) + value
     return known
 
 
+def _by_source(device: DeviceView, source: str | None) -> tuple[str]:
+    if device.info.virtual:
+        return (EMULATED,)
+    return (source if source in POWER_SOURCES else "other",)
+
+
 def _money(snapshot: Snapshot, read: Callable[[Costs], float | None]) -> Values:
     return {(snapshot.costs.currency,): read(snapshot.costs)} if snapshot.costs else {}
-
-
-def _metered(device: DeviceView, value: float | None) -> Values:
-    source = device.telemetry.power_source
-    return {(source if source in POWER_SOURCES else "other",): value}
 
 
 def _expected(device: DeviceView) -> float | None:
@@ -171,7 +186,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "miner_device_state",
         "gauge",
         "1 for the state the device is in, 0 for the others.",
-        lambda d: _split({str(state): float(state is d.telemetry.state) for state in State}),
+        lambda d: {label: state is d.telemetry.state for state, label in _STATES},
         ("state",),
     ),
     Family("miner_device_restarts_total", "counter", "Times the device was started again.", lambda d: d.restarts),
@@ -186,7 +201,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "miner_energy_joules_total",
         "counter",
         "Energy used, by how it is known.",
-        lambda d: _by_source(d.energy_by),
+        _energy,
         ("source",),
         "joules",
     ),
@@ -194,7 +209,7 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
         "miner_power_watts",
         "gauge",
         "Power drawn, by how it is known.",
-        lambda d: _metered(d, d.telemetry.power_w),
+        lambda d: {_by_source(d, d.telemetry.power_source): d.telemetry.power_w},
         ("source",),
         "watts",
     ),
@@ -392,10 +407,10 @@ class SnapshotCollector(Collector):
         miner: Mapping[tuple[str, ...], Snapshot],
         meters: Mapping[tuple[str, ...], MeterView],
     ) -> Iterator[Metric]:
-        yield from (family.metric(_samples(family, devices), _DEVICE) for family in DEVICE_FAMILIES)
-        yield from (family.metric(_samples(family, pools), _POOL) for family in POOL_FAMILIES)
-        yield from (family.metric(_samples(family, miner), _MINER) for family in MINER_FAMILIES)
-        yield from (family.metric(_samples(family, meters), _METER) for family in METER_FAMILIES)
+        yield from (family.metric(devices, _DEVICE) for family in DEVICE_FAMILIES)
+        yield from (family.metric(pools, _POOL) for family in POOL_FAMILIES)
+        yield from (family.metric(miner, _MINER) for family in MINER_FAMILIES)
+        yield from (family.metric(meters, _METER) for family in METER_FAMILIES)
 
 
 def _named(views: Iterable[tuple[str, View]]) -> dict[tuple[str, ...], View]:
@@ -408,23 +423,6 @@ def _named(views: Iterable[tuple[str, View]]) -> dict[tuple[str, ...], View]:
             label = f"{name} #{number}"
         named[label,] = view
     return named
-
-
-def _samples(family: Family[View], views: Mapping[tuple[str, ...], View]) -> dict[tuple[str, ...], float | Latencies]:
-    """What is known of a family, by its label values."""
-    samples: dict[tuple[str, ...], float | Latencies] = {}
-    for owner, view in views.items():
-        values = family.read(view)
-        for own, value in values.items() if isinstance(values, Mapping) else (((), values),):
-            if value is None or not (isinstance(value, Latencies) or math.isfinite(value)):
-                continue
-            samples[_shown(owner + own)] = value if isinstance(value, Latencies) else float(value)
-    return samples
-
-
-@lru_cache(_LABEL_SETS)
-def _shown(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(printable(label[:_LABEL_MAX]) for label in labels)
 
 
 def registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:

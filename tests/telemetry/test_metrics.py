@@ -66,8 +66,8 @@ def test_work_is_counted_by_device_and_averaged_by_window() -> None:
 def test_everything_a_device_knows_of_itself_is_there_in_base_units() -> None:
     view = snapshot(metered())
     expected = {
-        ("miner_power_watts", "source", "usb"): 9.5,
-        ("miner_energy_joules_total", "source", "usb"): 95.0,
+        ("miner_power_watts", "source", "emulated"): 9.5,
+        ("miner_energy_joules_total", "source", "emulated"): 95.0,
         ("miner_temperature_celsius", "sensor", "chip"): 61.4,
         ("miner_temperature_celsius", "sensor", "board"): 48.0,
         ("miner_fan_rpm", "fan", "front"): 2400.0,
@@ -168,6 +168,17 @@ def test_energy_is_labelled_with_where_it_is_known_from() -> None:
     known = {name: value(view, "miner_energy_joules_total", device="cpu:0", source=name) for name in POWER_SOURCES}
     assert (known["rapl"], known["model"]) == (5, 3)
     assert value(view, "miner_energy_joules_total", device="cpu:0", source="other") == 3
+
+
+def test_watts_of_an_emulated_board_are_marked_whatever_its_sensor_is_called() -> None:
+    emulated = metered()
+    real = replace(emulated, info=replace(emulated.info, id="asic:B2", virtual=False))
+    view = snapshot(emulated, real)
+    for name in ("miner_power_watts", "miner_energy_joules_total"):
+        assert {dict(labels)["device"]: dict(labels)["source"] for one, labels in exposed(view) if one == name} == {
+            "asic:A1": "emulated",
+            "asic:B2": "usb",
+        }
 
 
 def test_efficiency_and_money_say_whose_word_and_which_currency() -> None:
