@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 
 def mine(arguments: Arguments, loaded: Loaded) -> int:
     """Mine until a limit, a signal or the last source's failure; the exit status."""
+    hung_up = asyncio.Event()
+    signal.signal(signal.SIGHUP, lambda *_: hung_up.set())  # until the loop listens: what was just read has changed
     configuration = loaded.configuration
     tail = Tail(sys.stderr)
     _configure_logs(configuration, tail)
@@ -63,7 +65,7 @@ def mine(arguments: Arguments, loaded: Loaded) -> int:
             if configuration.summary:
                 summary.check_writable(configuration.summary)
             state = _state(configuration, held)
-            run = _Run(arguments, loaded, state, held, tail)
+            run = _Run(arguments, loaded, state, held, tail, hung_up=hung_up)
             finish = run.mine()
         except SourceMisconfigured as error:
             log.error("configuration", text=str(error))  # noqa: TRY400  a sentence, no traceback, as below
@@ -127,7 +129,16 @@ def _report(finish: Finish, snapshot: Snapshot, target: Path | None) -> int:
 class _Run:
     """One run's parts."""
 
-    def __init__(self, arguments: Arguments, loaded: Loaded, state: Path | None, held: ExitStack, tail: Tail) -> None:
+    def __init__(
+        self,
+        arguments: Arguments,
+        loaded: Loaded,
+        state: Path | None,
+        held: ExitStack,
+        tail: Tail,
+        *,
+        hung_up: asyncio.Event,
+    ) -> None:
         self._arguments = arguments
         self._loaded = loaded
         self._state = state
@@ -139,7 +150,7 @@ class _Run:
         self._reloading: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._hung_up = asyncio.Event()
+        self._hung_up = hung_up
         self._locks: dict[str, Lock] = {}
         self._guard: Guard | None = None
         configuration = loaded.configuration
@@ -200,6 +211,8 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt, number)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        if self._hung_up.is_set():
+            self._hang_up()
 
         def changed() -> None:  # in a thread of the backend's
             loop.call_soon_threadsafe(self._devices_changed)

@@ -104,6 +104,18 @@ def test_a_hang_up_reads_the_pools_again(start: Start, tmp_path: Path) -> None:
     assert miner.ended() == 0, miner.output()
 
 
+def test_a_hang_up_before_anybody_listens_is_heard_later(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "miner.toml"
+    config.write_text('[[pool]]\nurl = "synthetic:"\n')
+    config.chmod(0o666)
+    miner = start("--config", str(config), "--threads", "1")
+    miner.until("everybody on this machine can change it")
+    miner.signal(signal.SIGHUP)
+    miner.until("reloaded")
+    miner.signal(signal.SIGINT)
+    assert miner.ended() == 0, miner.output()
+
+
 def test_a_second_miner_of_the_same_state_folder_is_refused_with_the_pid_of_the_first(start: Start) -> None:
     first = start(*QUICK)
     first.until("mining_began")
