@@ -91,7 +91,7 @@ def measure(identity: Identity, state: Path, options: argparse.Namespace, consol
     folder, _ = open_folder(state, identity)
     tuned = untuned(identity)
     if not options.no_tune:
-        tuned = settle(identity, folder, again=options.retune, log=lambda _event, **values: _told(console, values))
+        tuned = settle(identity, folder, again=options.retune, tell=lambda text: _told(console, text))
         _show_trials(console, tuned)
     rows = []
     for form in tuned.forms:
@@ -263,15 +263,16 @@ def _state(folder: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def _told(console: Console, values: dict[str, Any]) -> None:
-    outcome = values["refused"] or f"{report.millions(values['hps'])} MH/s"
-    console.print(f"{values['form']}: {escape(outcome.splitlines()[0][:200])}", highlight=False)
+def _told(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False)
 
 
 def _show_trials(console: Console, tuned: Tuned) -> None:
     def row(trial: Trial) -> list[str]:
         form = trial.form
-        rate = report.millions(trial.rate_hps) if trial.rate_hps else "-"
+        rate = (
+            report.millions(trial.rate_hps) if trial.rate_hps else escape((trial.refused or "-").splitlines()[0][:60])
+        )
         return [
             form.rotate,
             form.select,

@@ -19,9 +19,11 @@ from backends.base import (
 from .device import OpenclDevice, Setup
 from .listing import Broken, Listed, Listing, take_listing
 from .options import OpenclOptions
+from .program import folder_of
 from .protocol import Open
 from .runtime import Identity
 from .search import DISPLAY_LAUNCH_S, LAUNCH_S
+from .tune import Tuned, recall
 
 _ON_REQUEST = (
     "it is a runtime on the processor, which the cpu backend drives faster: "
@@ -68,6 +70,7 @@ class OpenclBackend:
         options = self._options
         retune = options.retune and info.id not in self._opened  # at this start, not after every fault
         self._opened.add(info.id)
+        tuned = self._tuned(listed.identity)
         launch_s = options.intensity / 1e3 if options.intensity else DISPLAY_LAUNCH_S if listed.screen else LAUNCH_S
         setup = Setup(
             opening=Open(
@@ -82,6 +85,7 @@ class OpenclBackend:
             power=listed.power,
             power_w=options.power_limit if listed.power else None,
             duty=options.duty,
+            rate_hps=tuned.rate_hps if tuned and not retune else None,
             environ={"OCL_ICD_VENDORS": listed.icd} if listed.icd else None,
         )
         return OpenclDevice(info, setup, self._host.log)
@@ -89,21 +93,28 @@ class OpenclBackend:
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 # cards are not unplugged
         return lambda: None
 
+    def _tuned(self, identity: Identity) -> Tuned | None:
+        state = self._host.state_dir
+        return recall(identity, folder_of(state, identity)) if state else None
+
     def _info(self, id_: str, listed: Listed) -> DeviceInfo:
         identity = listed.identity
         capabilities = {Capability.DUTY, Capability.ROLLS_VERSION}
         if listed.power and not listed.power.refused:
             capabilities.add(Capability.POWER)
         on_cpu = identity.type == "cpu"
+        tuned = self._tuned(identity)
+        rate_hps = tuned.rate_hps if tuned else None
         return DeviceInfo(
             id=id_,
             backend=self.name,
             kind=Kind.CPU if on_cpu else Kind.GPU,
             model=identity.name,
+            expected_hps=None if rate_hps is None else rate_hps * self._options.duty,
             capabilities=frozenset(capabilities),
             unusable=self._unusable(id_),
             on_request=_ON_REQUEST if on_cpu and not self._options.cpu_runtimes else None,
-            details=tuple(_details(listed)),
+            details=(*_details(listed), *_measured(tuned)),
         )
 
     def _unusable(self, id_: str) -> str | None:
@@ -162,6 +173,15 @@ def _details(listed: Listed) -> list[tuple[str, str]]:
     if listed.icd:
         lines.append(("loaded alone", f"{listed.icd}, as another driver breaks the list"))
     return lines
+
+
+def _measured(tuned: Tuned | None) -> list[tuple[str, str]]:
+    if tuned is None or tuned.rate_hps is None:
+        return []
+    refused = sum(trial.refused is not None for trial in tuned.trials)
+    passed_over = f", {refused} did not work" if refused else ""
+    measured = f"measured {tuned.rate_hps / 1e6:.1f} MH/s"
+    return [("search", f"{tuned.several.name}, {measured}, the fastest of {len(tuned.trials)}{passed_over}")]
 
 
 def _broken(broken: Broken) -> DeviceInfo:

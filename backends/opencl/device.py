@@ -46,7 +46,10 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a device is driven. limits: of its temperature; power: what may be set, None: nothing."""
+    """How a device is driven. limits: of its temperature; power: what may be set, None: nothing.
+
+    rate_hps: what it was measured to do when it was tuned, None if that is not known.
+    """
 
     opening: Open
     limits: Limits = field(default_factory=Limits)
@@ -54,6 +57,7 @@ class Setup:
     power: PowerLimits | None = None
     power_w: float | None = None
     duty: float = 1.0
+    rate_hps: float | None = None
     command: Sequence[str] = COMMAND
     environ: Mapping[str, str] | None = None
     patience: Patience = field(default_factory=Patience)
@@ -142,8 +146,14 @@ class OpenclDevice:
             frequency_hz=sensed.frequency_hz,
             voltage_v=sensed.voltage_v,
             duty=duty,
-            expected_hps=None if heard.hps is None else heard.hps * duty,
+            expected_hps=self._expected_hps(heard.hps, duty),
         )
+
+    def _expected_hps(self, now_hps: float | None, duty: float) -> float | None:
+        """As when it was tuned, which was under no limit of ours, else as it is now."""
+        rate_hps = self._setup.rate_hps if self._controls.power_w is None else None
+        expected = now_hps if rate_hps is None else rate_hps
+        return None if expected is None else expected * duty
 
     @property
     def restarts(self) -> int:

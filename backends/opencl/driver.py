@@ -167,11 +167,13 @@ class Driver:
                 self.thermal.sensed(report.temperatures, now)
             case Doing(text=text):
                 self.heard.activity = text
+                self._log("device_activity", activity=text)
+                self._opening = self._opening.model_copy(update={"retune": False})  # it has begun to: the next goes on
                 self.watchdog.handle(dog.Spoke(), now)
             case Ready(name=name, midstates=midstates):
                 self._progress.together = midstates
-                self._opening = self._opening.model_copy(update={"retune": False})  # once is what was asked for
                 self.heard.kernel, self.heard.activity = name, None
+                self._log("device_ready", kernel=name)
                 self.watchdog.handle(dog.Ready(), now)
             case PowerSet():
                 self.heard.power, self.heard.powers = report, self.heard.powers + 1

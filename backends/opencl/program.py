@@ -26,24 +26,31 @@ from .source import Form, search_source
 
 KEEP = 32  # folders, the least recently used go: a rig of a dozen different cards, before and after an update
 _DIGEST = hashlib.sha256().digest_size
+_ROOM = "opencl"
 _LARGEST = 1 << 26  # bytes; a binary beyond is not ours
 # The code that decides what is built and which form wins; an update of the rest makes nobody tune again.
 _WRITERS = ("sha256.py", "word.py", "symbolic.py")  # of native/
 _JUDGES = ("source.py", "scan.py", "tune.py", "trial.py")
 
 
+def folder_of(state: Path, identity: Identity) -> Path:
+    """Where this device's programs are kept, if they are."""
+    digest = hashlib.sha256(f"{code_digest()}\n{identity.key}".encode()).hexdigest()[:32]
+    return state / _ROOM / digest
+
+
 def open_folder(state: Path | None, identity: Identity) -> tuple[Path | None, str | None]:
-    """Where this device's programs are kept, made if need be; or None, and why nothing is. Never fails."""
+    """`folder_of`, made if need be; or None, and why nothing is kept. Never fails."""
     if state is None:
         return None, "no state directory was given"
-    digest = hashlib.sha256(f"{code_digest()}\n{identity.key}".encode()).hexdigest()[:32]
+    folder = folder_of(state, identity)
     try:
-        if reason := make_private(state, "opencl", digest):
+        if reason := make_private(state, _ROOM, folder.name):
             return None, reason
-        prune(state / "opencl", KEEP)
+        prune(folder.parent, KEEP)
     except OSError as error:
         return None, f"programs cannot be kept in {state}: {error}"
-    return state / "opencl" / digest, None
+    return folder, None
 
 
 @cache

@@ -3,7 +3,8 @@
     start -> rotate and select -> width -> midstates -> work-group -> batches
 
 Each step varies the best form so far in one respect; trying all combinations would take hours. Every form is built,
-examined and timed in a process of its own: compilers crash, and drivers hang.
+examined and timed in a process of its own: compilers crash, and drivers hang. Each outcome is kept as it is known, so
+that a tuning which was cut short goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .errors import shortened
+from .errors import OpenclError, shortened
 from .runtime import Identity
 from .source import MIDSTATES, WIDTHS, Form
 
@@ -27,8 +29,10 @@ PATIENCE_S = 180.0  # for building, examining and timing one form
 _NOISE = 0.01  # rates that differ by less are equal: the form tried first is kept
 _FILE = "tuned.json"
 _LARGEST = 1 << 20  # bytes; a file beyond is not ours
+_TRIALS_MAX = 64  # steps of at most five forms need fewer
+_STOPPED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # from outside, as when the machine is shut down
 
-Log = Callable[..., None]
+Tell = Callable[[str], None]
 
 
 class Trial(BaseModel):
@@ -37,11 +41,11 @@ class Trial(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     form: Form
-    rate_hps: float | None = Field(default=None, gt=0)
+    rate_hps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     refused: str | None = Field(default=None, max_length=8000)
 
 
-_TRIALS = TypeAdapter(list[Trial])
+_TRIALS: TypeAdapter[list[Trial]] = TypeAdapter(Annotated[list[Trial], Field(max_length=_TRIALS_MAX)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,14 @@ class Tuned:
 
 
 class Tuner:
-    """What to try next. No process, no clock: `next` and `told` in turn until there is no next."""
+    """What to try next. No process, no clock: `next` and `told` in turn until there is no next.
 
-    def __init__(self, identity: Identity) -> None:
+    known: how earlier trials ended; what they answer is not asked again.
+    """
+
+    def __init__(self, identity: Identity, known: Iterable[Trial] = ()) -> None:
         self._identity = identity
+        self._known = {trial.form: trial for trial in known}
         self._trials: dict[Form, Trial] = {}
         self._steps = iter((self._forms, self._widths, self._midstates, self._groups, self._batches))
         self._pending: list[Form] = []
@@ -80,8 +88,11 @@ class Tuner:
         while True:
             while self._pending:
                 form = self._pending.pop(0)
-                if form not in self._trials and form.group <= self._identity.work_group:
+                if form in self._trials or form.group > self._identity.work_group:
+                    continue
+                if form not in self._known:
                     return form
+                self.told(self._known[form])
             step = next(self._steps, None)
             if step is None:
                 return None
@@ -157,57 +168,90 @@ def settle(
     folder: Path | None,
     *,
     again: bool = False,
-    log: Log = lambda *_a, **_k: None,
+    tell: Tell = lambda _: None,
     attempt: Callable[[Identity, Form, Path | None], Trial] | None = None,
 ) -> Tuned:
     """The device's best forms: remembered in the folder, or tried now, which takes a minute or two.
 
-    again: try even if they are remembered. When no form works, the answer is `untuned` with the trials, so that whoever
-    opens the search sees why. Loads no driver into this process.
+    again: try even if they are remembered. tell: what is being tried, in words. When no form works, the answer is
+    `untuned` with the trials, so that whoever opens the search sees why. Loads no driver into this process. Raises
+    OpenclError when somebody ends it.
     """
-    if not again and (tuned := recall(folder)) is not None:
-        return tuned
+    if again:
+        _forget(folder)
     attempt = attempt or try_elsewhere
-    tuner = Tuner(identity)
+    tuner = Tuner(identity, _remembered(folder))
     while (form := tuner.next()) is not None:
-        trial = attempt(identity, form, folder)
-        log("opencl_form_tried", device=identity.name, form=form.name, hps=trial.rate_hps, refused=trial.refused)
-        tuner.told(trial)
+        tell(_trying(form, tuner.trials))
+        tuner.told(attempt(identity, form, folder))
+        if reason := _remember(folder, tuner.trials):
+            tell(f"what was measured cannot be kept: {reason}")
     tuned = tuner.tuned()
     if tuned is None:
+        _forget(folder)
         return replace(untuned(identity), trials=tuner.trials)
-    remember(folder, tuned, log)
+    _drop_losers(folder, tuned)
     return tuned
 
 
-def recall(folder: Path | None) -> Tuned | None:
-    """What is remembered; None if there is nothing, or it is not in order."""
+def recall(identity: Identity, folder: Path | None) -> Tuned | None:
+    """What is remembered; None if there is nothing, too little, or it is not in order."""
+    tuner = Tuner(identity, _remembered(folder))
+    return tuner.tuned() if tuner.next() is None else None
+
+
+def _trying(form: Form, trials: Sequence[Trial]) -> str:
+    best = max((x.rate_hps for x in trials if x.rate_hps is not None), default=None)
+    so_far = f", {best / 1e6:.1f} MH/s at best so far" if best else ""
+    return f"looking for the fastest form of the search: number {len(trials) + 1}, {form.name}{so_far}"
+
+
+def _remembered(folder: Path | None) -> list[Trial]:
+    """The trials that have ended; none if the file is not in order."""
     if folder is None:
-        return None
+        return []
     try:
         with (folder / _FILE).open("rb") as file:
-            return chosen(_TRIALS.validate_json(file.read(_LARGEST)))
+            return _TRIALS.validate_json(file.read(_LARGEST))
     except (OSError, ValidationError):
-        return None
+        return []
 
 
-def remember(folder: Path | None, tuned: Tuned, log: Log) -> None:
-    """Write it down, and drop the programs of the forms that lost."""
+def _remember(folder: Path | None, trials: Sequence[Trial]) -> str | None:
+    """Write them down; why that cannot be, if so."""
     if folder is None:
-        return
+        return None
     try:
         draft = folder / f"{_FILE}.{os.getpid()}"
-        draft.write_bytes(_TRIALS.dump_json(list(tuned.trials), indent=1))
+        draft.write_bytes(_TRIALS.dump_json(list(trials), indent=1))
         draft.replace(folder / _FILE)
-        for file in folder.glob("*.bin"):
-            if file.stem not in {form.name for form in tuned.forms}:
-                file.unlink()
     except OSError as error:
-        log("opencl_tuning_not_kept", reason=str(error))
+        return str(error)
+    return None
+
+
+def _forget(folder: Path | None) -> None:
+    if folder is not None:
+        with suppress(OSError):  # it can be written over as little
+            (folder / _FILE).unlink(missing_ok=True)
+
+
+def _drop_losers(folder: Path | None, tuned: Tuned) -> None:
+    """Remove the programs of the forms that lost."""
+    if folder is None:
+        return
+    best = {form.name for form in tuned.forms}
+    for file in folder.glob("*.bin"):
+        if file.stem not in best:
+            with suppress(OSError):
+                file.unlink()
 
 
 def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
-    """Try a form in a process that no signal for this one reaches, and that ends with it."""
+    """Try a form in a process that no signal for this one reaches, and that ends with it.
+
+    Raises OpenclError when it was ended from outside: that says nothing of the form.
+    """
     command = [sys.executable, "-m", "backends.opencl.trial", str(os.getpid()), str(folder or "")]
     request = TypeAdapter(Identity).dump_json(identity) + b"\n" + TypeAdapter(Form).dump_json(form) + b"\n"
     with subprocess.Popen(  # noqa: S603 # our own interpreter and module
@@ -223,6 +267,8 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
         except subprocess.TimeoutExpired:
             process.kill()
             return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
+    if -process.returncode in _STOPPED:
+        raise OpenclError(f"tuning was ended by {signal.Signals(-process.returncode).name}")
     if process.returncode < 0:
         return Trial(form=form, refused=f"crashed with {signal.Signals(-process.returncode).name}")
     with suppress(ValidationError, IndexError):  # runtimes print what they like: ours is the last line

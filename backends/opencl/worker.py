@@ -166,13 +166,9 @@ def open_search(opening: Open, doing: Callable[[str], None]) -> Search:
     identity = opening.identity
     folder, reason = open_folder(Path(opening.state_dir) if opening.state_dir else None, identity)
     if opening.tune:
-
-        def tried(_event: str, **values: object) -> None:
-            doing(f"looking for the fastest form of the search: {values.get('form')}")
-
-        tuned = settle(identity, folder, again=opening.retune, log=tried)
+        tuned = settle(identity, folder, again=opening.retune, tell=doing)
     else:
-        tuned = recall(folder) or untuned(identity)
+        tuned = recall(identity, folder) or untuned(identity)
     doing("building the search" + (f", which cannot be kept: {reason}" if reason else ""))
     return scan.open_search(identity, tuned.forms, folder, launch_s=opening.launch_s)
 

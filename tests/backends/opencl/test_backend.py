@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,21 @@ from backends.opencl import OpenclBackend, OpenclOptions
 from backends.opencl.backend import _details
 from backends.opencl.device import OpenclDevice
 from backends.opencl.listing import Broken, Listed, Listing, PowerLimits
-from tests.backends.opencl.fakes import a_listed
+from backends.opencl.program import open_folder
+from backends.opencl.runtime import Identity
+from backends.opencl.source import Form
+from backends.opencl.tune import Trial, settle
+from tests.backends.opencl.fakes import CARD, a_listed
 
 
 def finding(
-    *listed: Listed, broken: tuple[Broken, ...] = (), nothing: str | None = None, **options: Any
+    *listed: Listed,
+    broken: tuple[Broken, ...] = (),
+    nothing: str | None = None,
+    state: Path | None = None,
+    **options: Any,
 ) -> OpenclBackend:
-    return OpenclBackend(OpenclOptions(**options), Host(), take=lambda: Listing(listed, broken, nothing))
+    return OpenclBackend(OpenclOptions(**options), Host(state), take=lambda: Listing(listed, broken, nothing))
 
 
 def ids(infos: list[DeviceInfo]) -> list[str]:
@@ -143,3 +152,38 @@ def test_a_card_is_tuned_anew_at_the_start_and_not_after_a_fault() -> None:
     (info,) = backend.probe()
     opened = [backend.open(info) for _ in range(2)]
     assert [device._setup.opening.retune for device in opened if isinstance(device, OpenclDevice)] == [True, False]
+
+
+def tuned(state: Path, rate_hps: float) -> None:
+    folder, _ = open_folder(state, CARD)
+
+    def attempt(identity: Identity, form: Form, folder: Path | None) -> Trial:
+        return Trial(form=form, refused="crashed") if form.batches > 1 else Trial(form=form, rate_hps=rate_hps)
+
+    settle(CARD, folder, attempt=attempt)
+
+
+def test_what_a_card_does_is_known_before_it_runs_once_it_was_tuned(tmp_path: Path) -> None:
+    (info,) = finding(a_listed(), state=tmp_path).probe()
+    assert info.expected_hps is None
+    assert not list(tmp_path.iterdir())  # looking leaves nothing
+    tuned(tmp_path, 1e9)
+    (info,) = finding(a_listed(), state=tmp_path, duty=0.5).probe()
+    assert info.expected_hps == pytest.approx(5e8)
+    assert "measured 1000.0 MH/s" in dict(info.details)["search"]
+    assert "2 did not work" in dict(info.details)["search"]
+    (other,) = finding(a_listed(driver="1.1"), state=tmp_path).probe()
+    assert other.expected_hps is None
+
+
+@pytest.mark.parametrize(
+    ("options", "rate_hps"), [({}, 1e9), ({"retune": True}, None)], ids=["remembered", "to be measured again"]
+)
+def test_a_device_is_told_what_it_was_measured_to_do(
+    tmp_path: Path, options: dict[str, Any], rate_hps: float | None
+) -> None:
+    tuned(tmp_path, 1e9)
+    backend = finding(a_listed(), state=tmp_path, **options)
+    device = backend.open(backend.probe()[0])
+    assert isinstance(device, OpenclDevice)
+    assert device._setup.rate_hps == rate_hps

@@ -124,6 +124,15 @@ def test_a_power_limit_is_refused_in_words_and_changes_nothing() -> None:
         assert device.telemetry().duty == 1.0
 
 
+def test_as_much_is_expected_as_was_measured_and_under_a_limit_as_much_as_it_does() -> None:
+    limits, feed = PowerLimits(least_w=100, most_w=300), FakeFeed(EASY)
+    for more, low, high in (({"rate_hps": 1e12}, 5e11, 5e11), ({"rate_hps": 1e12, "power_w": 200.0}, 1, 1e10)):
+        device = a_device(power=limits, duty=0.5, **more)
+        with mining(device, feed):
+            until(lambda device=device: device.telemetry().expected_hps)
+            assert low <= (device.telemetry().expected_hps or 0) <= high
+
+
 def test_a_limit_that_the_worker_cannot_set_is_refused_while_it_runs() -> None:
     device, feed = a_device(power=PowerLimits(least_w=100, most_w=300)), FakeFeed(EASY)
     with mining(device, feed):

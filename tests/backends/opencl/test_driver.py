@@ -10,6 +10,7 @@ import pytest
 from backends.base import DeviceFault, State
 from backends.opencl.driver import Controls, Driver
 from backends.opencl.protocol import (
+    Doing,
     Done,
     Drop,
     Dropped,
@@ -225,7 +226,7 @@ def test_a_worker_whose_failure_is_for_good_ends_the_device() -> None:
 def test_a_card_is_tuned_anew_once_and_not_by_every_worker() -> None:
     bench = Bench()
     bench.driver._opening = bench.driver._opening.model_copy(update={"retune": True})
-    bench.step(READY)
+    bench.step(Doing(text="looking for the fastest form of the search"))
     bench.worker.end = "its worker crashed with SIGKILL"
     bench.step()
     bench.step(after_s=1.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.opencl import tune
+from backends.opencl.errors import OpenclError
 from backends.opencl.pace import Pace
 from backends.opencl.program import open_folder
 from backends.opencl.runtime import Identity
@@ -110,8 +111,54 @@ def test_what_was_measured_is_remembered_until_it_is_asked_for_again(tmp_path: P
 def test_a_damaged_memory_is_measured_anew(tmp_path: Path, damage: bytes) -> None:
     first = settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), []))
     (tmp_path / "tuned.json").write_bytes(damage)
-    assert recall(tmp_path) is None
-    assert settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), [])) == first == recall(tmp_path)
+    assert recall(CARD, tmp_path) is None
+    assert settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), [])) == first == recall(CARD, tmp_path)
+
+
+def test_a_tuning_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole: list[Form] = []
+    expected = settle(CARD, None, attempt=rated(likes(Form(2, 2)), whole))
+    tried: list[Form] = []
+    rate = rated(likes(Form(2, 2)), tried)
+
+    def attempt(identity: Identity, form: Form, folder: Path | None) -> Trial:
+        trial = rate(identity, form, folder)
+        return trial if len(tried) <= 5 else ended(identity, form, folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        settle(CARD, tmp_path, attempt=attempt)
+    assert recall(CARD, tmp_path) is None  # not to be mined with yet
+    told: list[str] = []
+    assert settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), tried), tell=told.append) == expected
+    assert tried == [*whole[:6], *whole[5:]]
+    assert f"number 6, {whole[5].name}" in told[0] and "at best so far" in told[0]
+
+
+def test_asked_to_measure_again_it_forgets_what_it_measured_before_the_first_trial(tmp_path: Path) -> None:
+    settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), []))
+    with pytest.raises(KeyboardInterrupt):
+        settle(CARD, tmp_path, again=True, attempt=ended)
+    tried: list[Form] = []
+    settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), tried))
+    assert len(tried) > 5
+
+
+def ended(identity: Identity, form: Form, folder: Path | None) -> Trial:
+    raise KeyboardInterrupt
+
+
+def test_when_no_form_works_all_are_tried_again_at_the_next_start(tmp_path: Path) -> None:
+    tried: list[Form] = []
+    for _ in range(2):
+        settle(CARD, tmp_path, attempt=rated(lambda _: None, tried))
+    assert len(tried) == 2 * len(set(tried))
+
+
+def test_a_full_disk_keeps_nobody_from_tuning(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "tuned.json").mkdir()  # cannot be written over
+    assert settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), []), tell=told.append).several == Form(2, 2)
+    assert any("cannot be kept" in text for text in told)
 
 
 def test_programs_of_forms_that_lost_are_not_kept(tmp_path: Path) -> None:
@@ -157,6 +204,17 @@ def test_a_trial_that_ends_badly_is_a_refusal(
     monkeypatch.setattr(tune.sys, "executable", str(stand_in))
     monkeypatch.setattr(tune, "PATIENCE_S", 1.0 if "sleep" in script else 60.0)
     assert tune.try_elsewhere(CARD, Form(), None) == Trial(form=Form(), refused=reason)
+
+
+def test_a_trial_that_is_ended_with_the_machine_says_nothing_of_its_form(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text("#!/bin/sh\nkill -TERM $$\n")
+    stand_in.chmod(0o700)
+    monkeypatch.setattr(tune.sys, "executable", str(stand_in))
+    with pytest.raises(OpenclError, match="ended by SIGTERM"):
+        tune.try_elsewhere(CARD, Form(), None)
 
 
 def test_a_trial_of_a_device_that_is_not_there_says_so() -> None:
