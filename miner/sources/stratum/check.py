@@ -10,7 +10,7 @@ from collections.abc import Callable
 from miner.chain.target import Target
 from miner.sources.base import SourceMisbehaved, SourceUnreachable
 from miner.sources.stratum.connection import Connection, Dial
-from miner.sources.stratum.delivery import Leave, Say
+from miner.sources.stratum.delivery import Effect, Leave, Say
 from miner.sources.stratum.job import coinbase_of
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
@@ -33,21 +33,20 @@ async def check(
     pool = Pool(dataclasses.replace(options, follow_redirects=False))
     connection = await Connection.open(options.host, options.port, options.connect_s, tls=tls, dial=dial)
     findings = [f"connected to {options.url}" + (f" with {connection.secured}" if connection.secured else "")]
-    reading: asyncio.Task[bytes] | None = None
+    effects: list[Effect] = []
+
+    def receive(data: bytes) -> None:
+        effects.extend(pool.receive(data, clock(), wall()))
+        connection.write(pool.data_to_send())
+
+    listening = asyncio.create_task(connection.listen(receive))
     try:
         pool.connected(options.port, clock())
         async with asyncio.timeout(JOB_S):
             while True:
-                if data := pool.data_to_send():
-                    connection.write(data)
-                reading = reading or asyncio.create_task(connection.read())
-                await asyncio.wait([reading], timeout=TICK_S)
-                effects = pool.tick(clock(), wall())
-                if reading.done():
-                    received, reading = reading.result(), None
-                    if not received:
-                        raise SourceUnreachable("the pool closed the connection")
-                    effects += pool.receive(received, clock(), wall())
+                connection.write(pool.data_to_send())
+                await asyncio.wait([listening], timeout=TICK_S)
+                effects += pool.tick(clock(), wall())
                 for effect in effects:
                     match effect:
                         case Leave(ending, text):
@@ -58,11 +57,14 @@ async def check(
                             findings.append("the pool knows the user")
                         case NewJob(job):
                             return [*findings, *_of_job(job)]
+                effects.clear()
+                if listening.done():
+                    listening.result()
+                    raise SourceUnreachable("the pool closed the connection")
     except TimeoutError:
         raise SourceMisbehaved(f"the pool sends no job within {JOB_S:.0f} s") from None
     finally:
-        if reading is not None:
-            reading.cancel()
+        listening.cancel()
         await connection.close()
 
 

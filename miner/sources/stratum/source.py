@@ -104,6 +104,7 @@ class StratumSource:
             self._down(SourceDown(self.name, str(error)))
             await asyncio.sleep(self._backoff.wait_s(Ending.CLOSED, stable_s=0))
             return None
+        self._leave, self._connection = None, connection
         try:
             left = await self._converse(connection, port)
         finally:
@@ -121,21 +122,18 @@ class StratumSource:
 
     async def _converse(self, connection: Connection, port: int) -> Leave:
         """Pass on bytes until one side has enough; why it ended."""
-        self._leave, self._connection = None, connection
         self._pool.connected(port, self._clock())
         self._flush()
-        while True:
-            text = "the pool closed the connection"
-            try:
-                data = await connection.read()
-            except SourceUnreachable as error:
-                data, text = b"", str(error)
-            if data and self._leave is None:
-                self._do(self._pool.receive(data, self._clock(), self._wall()))
-            if self._leave is not None:
-                return self._leave
-            if not data:
-                return Leave(Ending.CLOSED, text)
+        text = "the pool closed the connection"
+        try:
+            await connection.listen(self._receive)
+        except SourceUnreachable as error:
+            text = str(error)
+        return self._leave or Leave(Ending.CLOSED, text)
+
+    def _receive(self, data: bytes) -> None:
+        if self._leave is None:
+            self._do(self._pool.receive(data, self._clock(), self._wall()))
 
     async def _tick_forever(self) -> None:
         while True:

@@ -221,7 +221,7 @@ async def test_a_pool_that_is_killed_mid_share_and_comes_back_is_mined_again() -
             await asyncio.to_thread(pool.stop)
             await rig.until(lambda: rig.count(SourceDown) >= 2)
             await asyncio.to_thread(pool.start)
-            await rig.until(lambda: rig.count(SourceUp) >= 2 and rig.at_work)
+            await rig.until(lambda: rig.count(SourceUp) >= 2 and rig.at_work and rig.answers)  # to the share of before
             await rig.mined(3)
             assert rig.refused == []
         assert pool.account("me.rig").accepted == 4
