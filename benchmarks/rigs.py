@@ -1,18 +1,23 @@
 """Simulated rigs: what a miner with so many devices exposes, made by the miner's own exporter.
 
-One process answers for all of them, a path each. The text is rendered once and cut where numbers move; a scrape only
-fills those in: counters rise with the clock, gauges tremble by two percent, as they do on real machines.
+One process answers for all of them, each at an address of its own and, like the miner, once for a connection. What a
+rig says depends on its age in seconds alone: counters rise with it, gauges tremble by two percent, as they do on real
+machines. Rigs of one age share an answer, which is filled in and compressed once, so that a scrape costs this process
+next to nothing: it is the scraper that is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client import generate_latest
@@ -27,6 +32,8 @@ RIG_W = 3_000_000 / 1_300  # a published farm plan: 1,300 rigs at 3 MW
 J_PER_TH = 20.0
 TREMBLE = 0.02
 _MOVING = ("_watts", "_celsius", "_rpm", "_hashes_per_second", "_job_age_seconds", "_last_latency_seconds")
+_STARTS = 60  # rigs were started within a minute, each at one of so many seconds
+_COMPRESSION = 1  # as the miner's
 _REQUEST_MAX = 8192  # bytes
 
 
@@ -136,7 +143,7 @@ def targets(miners: int, port: int) -> list[dict[str, object]]:
     """What an inventory answers to Prometheus (http_sd): an entry for each rig, with its site and rack."""
     return [
         {
-            "targets": [f"127.0.0.1:{port}"],
+            "targets": [f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}:{port}"],
             "labels": {
                 "__metrics_path__": f"/{number}/metrics",
                 "instance": f"rig-{number:06d}",
@@ -148,13 +155,38 @@ def targets(miners: int, port: int) -> list[dict[str, object]]:
     ]
 
 
-class _Rigs(asyncio.Protocol):
-    """HTTP/1.1 for one client that asks one thing after the other: the inventory, or a rig's metrics."""
+class _Farm:
+    """The answers of all rigs, as bytes for the wire."""
 
-    def __init__(self, inventory: Callable[[], bytes], exposition: Exposition, begun: float) -> None:
-        self._inventory = inventory
+    def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
-        self._begun = begun
+        self._begun = time.monotonic()
+        self._aged = lru_cache(4 * _STARTS)(self._rendered)
+        self.inventory = b""
+
+    def answer(self, path: bytes, *, compressed: bool) -> bytes:
+        """To a request for the inventory or for a rig's metrics."""
+        if path == b"/miners":
+            return _response(b"application/json", self.inventory)
+        age_s = int(time.monotonic() - self._begun) + int(path.split(b"/")[1]) % _STARTS
+        return self._aged(age_s, compressed=compressed)
+
+    def _rendered(self, age_s: int, *, compressed: bool) -> bytes:
+        body = self._exposition.at(age_s)
+        if compressed:
+            return _response(b"text/plain; version=0.0.4\r\nContent-Encoding: gzip", gzip.compress(body, _COMPRESSION))
+        return _response(b"text/plain; version=0.0.4", body)
+
+
+def _response(kind: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.0 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body)
+
+
+class _Connection(asyncio.Protocol):
+    """HTTP/1.0: one request, one answer."""
+
+    def __init__(self, farm: _Farm) -> None:
+        self._farm = farm
         self._heard = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -163,30 +195,24 @@ class _Rigs(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
-        while b"\r\n\r\n" in self._heard:
-            request, _, self._heard = self._heard.partition(b"\r\n\r\n")
-            path = request.split(b" ", 2)[1]
-            kind, body = b"application/json", b""
-            if path == b"/miners":
-                body = self._inventory()
-            else:
-                # Rigs were started one after the other, so their counters differ.
-                age_s = time.monotonic() - self._begun + int(path.split(b"/")[1])
-                kind, body = b"text/plain; version=0.0.4", self._exposition.at(age_s)
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(body))
-            self._transport.write(head + body)
-        if len(self._heard) > _REQUEST_MAX:
+        if b"\r\n\r\n" in self._heard:
+            path = self._heard.split(b" ", 2)[1]
+            self._transport.write(self._farm.answer(path, compressed=b"gzip" in self._heard))
+            self._transport.close()
+        elif len(self._heard) > _REQUEST_MAX:
             self._transport.abort()
 
 
 async def serve(miners: int, devices: int) -> None:
-    """Answer on 127.0.0.1 until standard input ends; prints the port."""
+    """Answer on all of 127.0.0.0/8, and to nobody else, until standard input ends; prints the port."""
     loop = asyncio.get_running_loop()
-    exposition, begun = Exposition(devices), time.monotonic()
-    inventory = b""
-    server = await loop.create_server(lambda: _Rigs(lambda: inventory, exposition, begun), "127.0.0.1", 0, backlog=4096)
+    farm = _Farm(Exposition(devices))
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")  # an address cannot stand for a network
+    listening.bind(("", 0))
+    server = await loop.create_server(lambda: _Connection(farm), sock=listening, backlog=4096)
     port = server.sockets[0].getsockname()[1]
-    inventory = json.dumps(targets(miners, port)).encode()
+    farm.inventory = json.dumps(targets(miners, port)).encode()
     print(port, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import http.client
 import io
 import json
@@ -35,22 +36,26 @@ def test_a_simulated_rig_exposes_what_a_miner_does_and_its_counters_rise() -> No
 
 def test_the_inventory_names_each_rig_once_with_its_site_and_rack() -> None:
     listed = [target["labels"] for target in rigs.targets(1_400, 9332)]
+    assert len({target["targets"][0] for target in rigs.targets(70_000, 9332)}) == 70_000
     assert len({labels["instance"] for labels in listed}) == 1_400
     assert len({labels["__metrics_path__"] for labels in listed}) == 1_400
     assert {labels["site"] for labels in listed} == {"site-00", "site-01"}
     assert len({labels["rack"] for labels in listed}) == 14
 
 
-def test_one_process_answers_for_all_rigs() -> None:
+def test_one_process_answers_for_all_rigs_each_at_its_own_address() -> None:
     with farm._rigs(2, 1) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/miners")
-        (first, second) = json.loads(connection.getresponse().read())
-        assert first["targets"] == second["targets"] == [f"127.0.0.1:{port}"]
-        for target in (first, second):
-            connection.request("GET", target["labels"]["__metrics_path__"])
-            assert ("miner_mining_seconds_total", "[]") in values(connection.getresponse().read())
+        targets = json.loads(connection.getresponse().read())
         connection.close()
+        assert len(targets) == 2
+        for target in targets:
+            connection = http.client.HTTPConnection(target["targets"][0], timeout=30)
+            for encoding, read in (("identity", bytes), ("gzip", gzip.decompress)):
+                connection.request("GET", target["labels"]["__metrics_path__"], headers={"Accept-Encoding": encoding})
+                assert ("miner_mining_seconds_total", "[]") in values(read(connection.getresponse().read()))
+            connection.close()
 
 
 def test_scrapes_are_timed_one_by_one_and_in_a_flood() -> None:
