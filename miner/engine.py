@@ -395,6 +395,7 @@ def _source_view(priority: int, standing: Standing, now: float) -> SourceView:
         latencies=account.latencies,
         reconnects=account.reconnects,
         job_age_s=now - job.arrived if job else None,
+        behind=standing.behind,
     )
 
 

@@ -8,6 +8,7 @@
 | rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
 | rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
 | pool-down | pool | it is not connected, or has failed |
+| pool-behind | pool | its jobs extend a block that another pool has moved on from |
 | no-share | miner | it mines, and nothing was accepted for `silence` times the usual wait between shares |
 | power-over-budget | miner | it draws more than `budget_w`, at the wall where a meter tells |
 | meter-disagrees | miner | its devices together draw more than the wall gives, or the wall gives what nobody draws |
@@ -53,6 +54,7 @@ RULES = (
     "rate-low",
     "rejects-high",
     "pool-down",
+    "pool-behind",
     "no-share",
     "power-over-budget",
     "meter-disagrees",
@@ -74,6 +76,7 @@ def rules(thresholds: Thresholds, off: Collection[str] = ()) -> tuple[Rule, ...]
             lambda x: Rule("rejects-high", Severity.WARNING, RejectRatio(x).look, after_s=60, clear_s=60),
         ),
         Rule("pool-down", Severity.WARNING, _down, after_s=60, clear_s=30),
+        Rule("pool-behind", Severity.WARNING, _behind, clear_s=30),
         _if_set(thresholds.silence, lambda x: Rule("no-share", Severity.CRITICAL, Silence(x).look)),
         _if_set(
             thresholds.budget_w, lambda x: Rule("power-over-budget", Severity.WARNING, _over(x), after_s=30, clear_s=60)
@@ -135,6 +138,11 @@ def _down(snapshot: Snapshot) -> Findings:
         for source in snapshot.sources
         if source.failed is not None or not source.connected
     }
+
+
+def _behind(snapshot: Snapshot) -> Findings:
+    text = "its jobs extend a block that another pool has moved on from: its node hangs, or it follows another chain"
+    return {source.name: text for source in snapshot.sources if source.behind}
 
 
 def _over(budget_w: float) -> Callable[[Snapshot], Findings]:

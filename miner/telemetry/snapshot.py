@@ -65,6 +65,7 @@ class SourceView:
     latencies: Latencies  # of every answered share: found to answered
     reconnects: int
     job_age_s: float | None
+    behind: bool = False  # its jobs extend a block that another source has moved on from
 
 
 @dataclass(frozen=True, slots=True)

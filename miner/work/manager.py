@@ -59,6 +59,7 @@ from .events import (
 from .job import Job
 from .share import Answer, Share
 from .strategy import Candidate, Strategy, first_ready
+from .tips import Tips
 
 LIVE_JOBS = 16  # of one source
 GRACE_S = 30.0  # how long the last job of a lost source is worked on
@@ -90,6 +91,7 @@ class Standing:
     active: bool
     failed: str | None
     job: Job | None  # the newest since it connected
+    behind: bool  # it extends a block that another source has moved on from
     account: Account
 
 
@@ -112,6 +114,7 @@ class Manager:
 
     def __init__(self, sources: Sequence[str], limits: Limits | None = None, strategy: Strategy = first_ready) -> None:
         self._sources = {name: _Source() for name in sources}
+        self._tips = Tips()
         self._former: dict[str, Account] = {}  # of sources that were taken out; they may come back
         self._limits = limits or Limits()
         self._strategy = strategy
@@ -148,10 +151,18 @@ class Manager:
         """Every source, in configured order, and behind them those that were taken out."""
         active = self._served.source if self._served else None
         present = tuple(
-            Standing(name, source.up, name == active, source.failed, source.newest, source.account)
+            Standing(
+                name,
+                source.up,
+                name == active,
+                source.failed,
+                source.newest,
+                self._behind(name, source),
+                source.account,
+            )
             for name, source in self._sources.items()
         )
-        former = (Standing(name, False, False, None, None, account) for name, account in self._former.items())
+        former = (Standing(name, False, False, None, None, False, account) for name, account in self._former.items())
         return (*present, *former)
 
     def shares_of(self, device: str) -> int:
@@ -212,6 +223,7 @@ class Manager:
         """Forget a source that was leaving, but for its account; one that comes back under its name begins anew."""
         for share in [share for share in self._pending.values() if share.job.source == name]:
             self._abandon(share)
+        self._tips.forget(name)
         gone = self._sources.pop(name)
         self._former[name] = gone.account
         retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
@@ -286,6 +298,7 @@ class Manager:
         source.session = job.session
         source.newest = job
         source.exhausted_since = None
+        self._tips.saw(job.source, job.prev_hash, self._now)
         return dead
 
     def _serve(self, now: float) -> list[Effect]:
@@ -302,7 +315,8 @@ class Manager:
             return None
         staying = {name: source for name, source in self._sources.items() if not source.leaving}
         ready = {name for name, source in staying.items() if source.up and source.newest is not None}
-        # One that lets devices wait gives way to those that do not. Where all do, it is as if none did.
+        # One whose jobs are worthless gives way to those that offer better. Where all are, it is as if none were.
+        ready = {name for name in ready if not self._tips.behind(name, now)} or ready
         ready = {name for name in ready if self._gives_work(staying[name], now)} or ready
         candidates = [Candidate(name, name in ready, source.account.hashes) for name, source in staying.items()]
         chosen = self._strategy(candidates, now)
@@ -315,6 +329,9 @@ class Manager:
             return self._served
         lost_at = source.lost_at
         return self._served if lost_at is not None and now < lost_at + GRACE_S else None
+
+    def _behind(self, name: str, source: _Source) -> bool:
+        return source.up and source.newest is not None and self._tips.behind(name, self._now)
 
     def _gives_work(self, source: _Source, now: float) -> bool:
         return source.exhausted_since is None or now - source.exhausted_since < EXHAUSTED_S

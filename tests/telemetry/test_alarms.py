@@ -52,6 +52,7 @@ def drawing(*, wall: float | None = None, devices: float | None = None) -> Snaps
         ("rate-low", "cpu:0", snapshot(device(rate_hps={60: 7.9e6}, expected_hps=10e6)), 400, 719),
         ("pool-down", POOL, snapshot(sources=(source(connected=False),)), 160, 629),
         ("pool-down", POOL, snapshot(sources=(source(failed="wrong password"),)), 160, 629),
+        ("pool-behind", POOL, snapshot(sources=(source(behind=True),)), 100, 629),
         ("power-over-budget", MINER, drawing(devices=101.0), 130, 659),
         ("power-over-budget", MINER, drawing(wall=101.0, devices=80.0), 130, 659),
         ("meter-disagrees", MINER, drawing(wall=80.0, devices=90.0), 280, 719),
@@ -128,7 +129,8 @@ def test_every_block_is_told_but_worthless_ones() -> None:
 
 def test_a_threshold_of_none_switches_its_rule_off() -> None:
     nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None, meter_ratio=None)
-    assert {rule.name for rule in rules(nothing)} == {"device-sick", "device-dead", "pool-down", "block-found"}
+    unconditional = {"device-sick", "device-dead", "pool-down", "pool-behind", "block-found"}
+    assert {rule.name for rule in rules(nothing)} == unconditional
 
 
 def seen(subjects: Callable[[Snapshot], dict[str, str]]) -> Alarms:

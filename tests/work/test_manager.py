@@ -27,6 +27,7 @@ from miner.work.job import Job
 from miner.work.manager import ANSWER_S, EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Limits, Manager
 from miner.work.share import Answer, Reason, Share
 from miner.work.strategy import Candidate, first_ready
+from miner.work.tips import BEHIND_S
 from tests.work.making import EASY, HARD, a_found, a_job
 
 OTHER_PREV = b"o" * 32
@@ -195,6 +196,28 @@ def test_where_nobody_has_headers_left_the_preferred_source_is_waited_on(desk: D
     served = {desk.manager.served for at in range(40) if desk(everybody, at / 2.0) is not None}
     assert served == {first, second}
     assert desk.manager.served is first
+
+
+def test_a_source_that_another_left_behind_gives_way_until_it_follows(desk: Desk) -> None:
+    stuck, _ = desk.up(), desk.up("spare")
+    fresh = a_job(source="spare", prev_hash=OTHER_PREV)
+    assert Serve not in map(type, desk(NewJob(fresh, replace=True), 10.0))
+    assert desk(Tick(), 10.0 + BEHIND_S - 0.1) == []
+    assert desk(Tick(), 10.0 + BEHIND_S) == [Serve(fresh, replace=False)]
+    assert [standing.behind for standing in desk.manager.standings] == [True, False]
+    still = a_job(prev_hash=stuck.prev_hash)
+    assert Serve not in map(type, desk(NewJob(still, replace=True), 200.0))
+    follows = a_job(prev_hash=OTHER_PREV)
+    assert desk(NewJob(follows, replace=True), 300.0)[0] == Serve(follows, replace=False)
+    assert not any(standing.behind for standing in desk.manager.standings)
+
+
+def test_a_source_that_is_behind_is_mined_where_there_is_no_other(desk: Desk) -> None:
+    stuck, _ = desk.up(), desk.up("spare")
+    desk(NewJob(a_job(source="spare", prev_hash=OTHER_PREV), replace=True), 10.0)
+    desk(SourceDown("spare", "cut"), 20.0)
+    assert desk(Tick(), 1000.0) == []
+    assert desk.manager.served is stuck
 
 
 def test_at_the_end_what_was_not_answered_is_booked_as_such_but_for_blocks(desk: Desk) -> None:
