@@ -94,7 +94,7 @@ class Driver:
         self._progress = Progress()
         self._link: Link | None = None
         self._last_words: Failed | None = None
-        self._told: Set | None = None  # the worker's present duty and power
+        self._told: tuple[float, float | None] | None = None  # the worker's present duty and power
         self._token = 0
         self._dropping = False  # the worker was told to drop what it has, and has not yet confirmed
 
@@ -269,11 +269,10 @@ class Driver:
     def _tell_settings(self) -> None:
         """Have the worker do as the controls say, and as the temperature allows."""
         duty, power_w = min(self._controls.duty, self.thermal.duty), self._controls.power_w
-        wanted = Set(duty=duty, power_w=power_w)
-        if self._link and wanted != self._told:
-            known = self._told is not None and power_w == self._told.power_w
-            self._link.send(Set(duty=duty) if known else wanted)
-            self._told = wanted
+        if self._link and (duty, power_w) != self._told:
+            known = self._told is not None and power_w == self._told[1]
+            self._link.send(Set(duty=duty, power_w=None if known else power_w))
+            self._told = duty, power_w
 
     def _fill(self) -> None:
         """Give out what there is room for, with a fresh lease when this one is used up."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from .errors import BuildFailed, DeviceLost, NoDevice, NoPlatform, OutOfResources, shortened
@@ -60,23 +60,30 @@ def find(wanted: Identity) -> Any:
     raise NoDevice(f"{wanted.name} of {wanted.platform} is not there any more, or its driver has changed: list again")
 
 
+@cache
 def opencl() -> Any:
     """pyopencl, imported at the first call: it loads the OpenCL loader, which nothing else needs."""
     os.environ.setdefault("PYOPENCL_NO_CACHE", "1")  # what is worth keeping is kept by `program`, and checked
     return importlib.import_module("pyopencl")
 
 
-@contextmanager
-def reported(what: str) -> Iterator[None]:
+class reported:  # noqa: N801 # a with-statement's verb; no generator, as every launch passes here twice
     """Turn what pyopencl raises into this package's errors."""
-    cl = opencl()
-    try:
-        yield
-    except cl.Error as error:
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None or not isinstance(error, opencl().Error):
+            return
         code = getattr(error, "code", None)
-        text = f"{what}: {shortened(str(error))}"
+        text = f"{self._what}: {shortened(str(error))}"
         if code in _BUILD:
-            raise BuildFailed(what, str(error)) from error
+            raise BuildFailed(self._what, str(error)) from error
         # NVIDIA's driver also says "out of resources" when a card has fallen off its bus: the next call tells.
         raise (OutOfResources if code in _RESOURCES else DeviceLost)(text) from error
 

@@ -155,7 +155,7 @@ class DeviceSearch:
         out = self._cl.Buffer(self._context, self._cl.mem_flags.READ_WRITE, 4 * OUT_WORDS)
         place = _Place(kernels, out, np.zeros(OUT_WORDS, np.uint32))
         for kernel in kernels.values():
-            kernel.set_arg(2, out)
+            kernel.set_scalar_arg_dtypes([None, np.uint32, None])
         self._clear(place)
         return place
 
@@ -167,8 +167,7 @@ class DeviceSearch:
         base = start // form.item * form.item
         groups = -(-(start + count - base) // form.quantum)
         with reported("a launch was refused"):
-            kernel.set_arg(0, job.params)
-            kernel.set_arg(1, np.uint32(base))
+            kernel.set_args(job.params, base, place.out)
             place.searched = self._cl.enqueue_nd_range_kernel(
                 self._run, kernel, (groups * form.group,), (form.group,), wait_for=[place.cleared]
             )
@@ -183,7 +182,9 @@ class DeviceSearch:
         """The hits of a launch in their order; None if there were more than fit."""
         with reported("a launch did not end well"):
             place.read.wait()
-        found = int(place.answer[0])
+        found = place.answer.item(0)
+        if not found:
+            return []
         if found > PAIRS:
             return None
         pairs = place.answer[1 : 1 + 2 * found].reshape(-1, 2).tolist()
@@ -215,9 +216,9 @@ class DeviceSearch:
 
 def _duration_s(event: Any) -> float | None:
     """What the device's clock says; some runtimes know no such clock, some answer 0."""
+    known = opencl().profiling_info
     with reported("a launch cannot be timed"):
-        profile = event.profile
-        return (profile.end - profile.start) * 1e-9 or None
+        return (event.get_profiling_info(known.END) - event.get_profiling_info(known.START)) * 1e-9 or None
 
 
 def _versions(form: Form) -> int:

@@ -1,5 +1,7 @@
 """What a worker does with its search: two launches in flight, rests at low duty, orders between launches.
 
+A launch with hits is told of at once; those without wait for each other, as each report wakes two threads of the miner.
+
 Sans I/O: orders come in as messages, reports go out through `tell`; the loop around it is the worker's.
 """
 
@@ -15,6 +17,8 @@ from backends.duty import SLICE_S, DutyCycle
 from .protocol import HITS_MAX, Done, Drop, Dropped, Report, Stretch
 from .search import IN_FLIGHT, Job, Outcome, Search, Ticket
 
+TELL_S = 0.2  # that a launch without hits may wait to be told
+
 
 @dataclass(slots=True)
 class _Running:
@@ -24,6 +28,15 @@ class _Running:
     job: Job
     next: int
     end: int
+
+
+@dataclass(slots=True)
+class _Untold:
+    """Launches of a stretch that followed each other and found nothing; took_s: None if one was not timed."""
+
+    start: int
+    since: float
+    took_s: float | None = 0.0
 
 
 class Serving:
@@ -38,6 +51,7 @@ class Serving:
         self._stretches: deque[Stretch] = deque()
         self._running: _Running | None = None
         self._flying: deque[tuple[_Running, Ticket]] = deque()
+        self._untold: _Untold | None = None
         self._dropping: list[int] = []
         self._cycle = DutyCycle(1.0)
         self._rested_at = clock()
@@ -74,7 +88,7 @@ class Serving:
             self._launch()
         if self._flying:
             running, ticket = self._flying.popleft()
-            self._report(running.stretch, ticket, self._search.collect(ticket))
+            self._searched(running, ticket, self._search.collect(ticket))
         if not self._flying:
             for token in self._dropping:
                 self._tell(Dropped(token=token))
@@ -102,9 +116,18 @@ class Serving:
         if running.next == running.end:
             self._running = None
 
-    def _report(self, stretch: Stretch, ticket: Ticket, outcome: Outcome) -> None:
-        for start, count, hits in parts(ticket.start, ticket.count, sorted(outcome.hits)):
-            self._tell(Done(stretch=stretch.id, start=start, count=count, hits=tuple(hits), took_s=outcome.took_s))
+    def _searched(self, running: _Running, ticket: Ticket, outcome: Outcome) -> None:
+        now, end = self._clock(), ticket.start + ticket.count
+        untold = self._untold or _Untold(ticket.start, now)
+        timed = None not in (untold.took_s, outcome.took_s)
+        untold.took_s = (untold.took_s or 0.0) + (outcome.took_s or 0.0) if timed else None
+        if not outcome.hits and self._flying and end < running.end and now - untold.since < TELL_S:
+            self._untold = untold
+            return
+        self._untold = None
+        for start, count, hits in parts(untold.start, end - untold.start, sorted(outcome.hits)):
+            done = Done(stretch=running.stretch.id, start=start, count=count, hits=tuple(hits), took_s=untold.took_s)
+            self._tell(done)
 
 
 def parts(

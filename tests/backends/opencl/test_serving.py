@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import accumulate
 
 import pytest
 
@@ -42,8 +45,14 @@ def bench() -> Bench:
     return Bench()
 
 
-def stretch(number: int = 1, start: int = 0, count: int = 1 << 32, versions: tuple[int, ...] = (1,)) -> Stretch:
-    return Stretch(id=number, header76="00" * 76, versions=versions, target=f"{TARGET:x}", start=start, count=count)
+def stretch(
+    number: int = 1,
+    start: int = 0,
+    count: int = 1 << 32,
+    versions: tuple[int, ...] = (1,),
+    target: int = TARGET,
+) -> Stretch:
+    return Stretch(id=number, header76="00" * 76, versions=versions, target=f"{target:x}", start=start, count=count)
 
 
 def test_two_launches_are_in_flight_and_told_in_order(bench: Bench) -> None:
@@ -78,6 +87,40 @@ def test_a_drop_lets_what_is_in_flight_be_told_and_nothing_else(bench: Bench) ->
     bench.serving.add(stretch(3))
     bench.serving.step()
     assert bench.done()[-1] == (3, 0, 512)
+
+
+def hash_of(nonce: int) -> int:
+    """Under version 1 of the header that `stretch` is of."""
+    digest = sha256(sha256(struct.pack("<I72xI", 1, nonce)).digest()).digest()
+    return int.from_bytes(digest, "little")
+
+
+def test_launches_without_a_hit_are_told_of_together_before_long(bench: Bench) -> None:
+    bench.serving.add(stretch(1, count=1 << 15, target=1))
+    while bench.serving.due_s is not None:
+        bench.serving.step()
+    told = [x for x in bench.told if isinstance(x, Done)]
+    assert [(x.start, x.count) for x in told] == [
+        (0, 21 * 512),
+        (21 * 512, 21 * 512),
+        (42 * 512, 21 * 512),
+        (63 * 512, 512),
+    ]
+    assert [x.took_s for x in told] == [pytest.approx(x.count / 512 * 0.001) for x in told]
+
+
+def test_a_hit_is_told_at_once_with_what_was_searched_before_it(bench: Bench) -> None:
+    least = list(accumulate(map(hash_of, range(1 << 14)), min))
+    first = next(nonce for nonce in range(3 * 512, 1 << 14) if least[nonce] < least[nonce - 1])
+    bench.serving.add(stretch(target=least[first]))
+    bench.serving.step()
+    bench.serving.step()
+    assert not bench.told
+    while not bench.told:
+        bench.serving.step()
+    (done,) = bench.told
+    assert isinstance(done, Done)
+    assert (done.start, done.count, done.hits) == (0, (first // 512 + 1) * 512, ((first, 1),))
 
 
 def test_a_drop_with_nothing_to_do_is_answered(bench: Bench) -> None:
