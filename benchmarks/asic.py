@@ -37,6 +37,7 @@ CLEAN_GOAL_S = 0.005
 ENUMERATE_GOAL_S = 3.0
 _ANY = (1 << 256) - 1
 _PATIENCE_S = 120.0
+_BETWEEN_BLOCKS_S = 0.1
 _HASTE = 50  # starts need not take their time here
 _HALF_SECOND_MASK = 0xFF << 13  # a BM1370 at 525 MHz goes through these versions in half a second
 _ALL_MASK = 0xFFFF << 13
@@ -243,12 +244,12 @@ def _latencies(count: int, tips: int) -> tuple[Spread, Spread]:
                 board.tip, board.sent_at = job.prev_hash, None
             begun = time.perf_counter()
             fleet.serve(job)
+            time.sleep(_BETWEEN_BLOCKS_S)
             while any(board.sent_at is None for board in fleet.backend.boards):
-                time.sleep(0.001)
+                time.sleep(_BETWEEN_BLOCKS_S)
                 if time.perf_counter() - begun > _PATIENCE_S:
                     raise TimeoutError("a board did not take the new job")
             clean.append(max(board.sent_at or 0.0 for board in fleet.backend.boards) - begun)
-            time.sleep(0.1)  # between two blocks
         return Spread.of([seconds for feed in fleet.feeds for seconds in feed.seconds]), Spread.of(clean)
 
 

@@ -2,6 +2,9 @@
 
 Where libusb would go to the kernel, this goes through a socket: a connection for each thread, a message each way for
 each transfer. That costs the miner's process no less than usbfs would, and is part of the figures.
+
+Real boards work beside their host; these share its cores. A write therefore ends when it has arrived, as it ends when a
+bridge has it, and what the board does about it comes later, where no clean job of the other boards waits for it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from backends.asic.virtual import VirtualBus
 SCALE = 2.0**-32  # every hash is a result: a planted nonce is right, and nothing has to be searched
 _PACKET_MAX = 1 << 17
 _EMPTY_FTDI = 2  # bytes of status that come without a result
+_LATER_S = 0.005
+_TURN_S = 0.0002  # between the boards' threads: taking a write in must not wait for another's work
 
 
 class Wire:
@@ -200,6 +205,7 @@ class _Nothing:
 
 
 def _serve(address: str, kind: str, count: int, *, results: bool) -> None:
+    sys.setswitchinterval(_TURN_S)
     bus = VirtualBus([kind] * count, scale=SCALE, search=_Nothing())
     if results:
         for identity in bus.scan():
@@ -232,12 +238,16 @@ class _Desk:
                 call, arguments = wire.receive()
             except (EOFError, OSError):
                 return
+            if written := call == "bulk_write":
+                wire.send((True, len(arguments[3])))
+                time.sleep(_LATER_S)
             try:
                 answer = True, self._answer(call, arguments)
             except usb.core.USBError as error:
                 details = (error.strerror, error.backend_error_code, error.errno)
                 answer = False, (type(error).__name__, *details)
-            wire.send(answer)
+            if not written:
+                wire.send(answer)
 
     def _answer(self, call: str, arguments: tuple[Any, ...]) -> Any:
         backend = self._bus.backend

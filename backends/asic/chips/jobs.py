@@ -29,6 +29,7 @@ RESULTS_MAX = 1 << 14  # of one job: no honest chip comes near
 _MIDSTATES = 4  # at once, of the BM1397
 _VERSION_SHIFT = 13
 _ROLLING_ON = 0x9000_0000
+_WORDS = struct.Struct("<8I")
 
 Midstates = Callable[[bytes, Sequence[int]], Any]  # (64 bytes of header, versions) -> (n, 8) words
 
@@ -184,4 +185,4 @@ def midstate_job(number: int, header: bytes, states: Sequence[Sequence[int]]) ->
 
 
 def _words_reversed(field_: bytes) -> bytes:
-    return b"".join(field_[at : at + 4] for at in range(28, -4, -4))
+    return _WORDS.pack(*reversed(_WORDS.unpack(field_)))
