@@ -57,6 +57,9 @@ def test_pods_have_no_privileges_and_write_nowhere_but_in_volumes() -> None:
     assert pod()["enableServiceLinks"] is False
     assert f"{pod()['securityContext']['runAsUser']}:" in CONTAINERFILE
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod()["volumes"]}
+    # The kubelet makes an emptyDir with mode 0777, or 2777 for a group: the miner makes a folder of its own in there.
+    (state,) = (Path(entry["value"]) for entry in container["env"] if entry["name"] == "MINER_STATE_DIR")
+    assert str(state.parent) in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
 def test_pods_are_looked_at_where_their_miner_answers(tmp_path: Path) -> None:

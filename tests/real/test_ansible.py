@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from miner.config import load
-from tests.real.cache import fetched, output_of
+from tests.real import pip
 from tests.real.conftest import fetch
 
 ANSIBLE = Path(__file__).parents[2] / "configs/ansible"
@@ -20,18 +20,9 @@ ROLE = ANSIBLE / "roles/angara_miner"
 VERSION = "2.19.14"
 
 
-def _packages() -> Path:
-    return fetched(f"ansible-core-{VERSION}", _fill)
-
-
-def _fill(folder: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    output_of([*pip, "--target", str(folder), f"ansible-core=={VERSION}"])
-
-
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    return fetch(_packages)
+    return fetch(lambda: pip.installed("ansible-core", VERSION))
 
 
 def playbook(packages: Path, folder: Path, *arguments: str) -> str:
