@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from miner.chain.errors import ChainError
 from miner.chain.hashes import ZERO_HASH
@@ -126,7 +127,7 @@ def _job(announced: Announced, coinbase: PoolCoinbase, now: float, *, source: st
     nbits, ntime, version = (int(field, 16) for field in (notify.nbits_hex, notify.ntime_hex, notify.version_hex))
     try:
         network_target = Target.from_nbits(nbits).value
-        share_target = Target.from_difficulty(under.difficulty).value
+        share_target = _share_target(under.difficulty)
     except ChainError as error:
         raise BadJob(str(error)) from error
     return Job(
@@ -151,6 +152,12 @@ def _job(announced: Announced, coinbase: PoolCoinbase, now: float, *, source: st
         height=coinbase.height,
         payload=announced,
     )
+
+
+@lru_cache(maxsize=64)
+def _share_target(difficulty: float) -> int:
+    """Remembered, for a pool's difficulty changes seldom and exact division takes as long as reading the branch."""
+    return Target.from_difficulty(difficulty).value
 
 
 def _same(one: Announced, other: Announced) -> bool:

@@ -50,7 +50,7 @@ class Lines:
 def decode(line: bytes) -> dict[str, Any]:
     """The JSON object on a line; raises BadLine. Numbers are int or float, and a float may be infinite (1e400)."""
     try:
-        message = json.loads(line.decode(), parse_constant=_refuse_constant, parse_int=_short_int)
+        message = _DECODER.decode(line.decode())
     except RecursionError:
         raise BadLine("nested deeper than any message") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
@@ -81,3 +81,6 @@ def _short_int(digits: str) -> int:
     if len(digits) > MAX_INT_DIGITS:
         raise ValueError("an integer that no field holds")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_short_int)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from miner.chain.hashes import HASH_SIZE
 from miner.printable import printable
 from miner.sources.stratum.errors import BadMessage
 from miner.sources.stratum.lines import spelt
@@ -26,7 +28,6 @@ MAX_COINBASE = 100_000  # bytes
 MAX_JOB_ID = 128  # bytes in a line of ours, where one character may take twelve; seen: up to 40
 MAX_SESSION_ID = 128  # likewise
 
-_HEX = re.compile(r"[0-9a-fA-F]*")
 _MASK = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,8})")
 
 
@@ -69,8 +70,7 @@ class Notify:
     @property
     def prev_hash(self) -> bytes:
         """Header order: the bytes of each of the eight words turned round."""
-        raw = bytes.fromhex(self.prev_hash_hex)
-        return b"".join(raw[i : i + 4][::-1] for i in range(0, 32, 4))
+        return struct.pack("<8I", *struct.unpack(">8I", bytes.fromhex(self.prev_hash_hex)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ def _notify(params: list[Any]) -> Notify:
         prev_hash_hex=_hex(prev_hash, "previous hash", 32, exact=True),
         coinbase1_hex=_hex(coinbase1, "coinbase", MAX_COINBASE),
         coinbase2_hex=_hex(coinbase2, "coinbase", MAX_COINBASE),
-        branch_hex=tuple(_hex(sibling, "branch", 32, exact=True) for sibling in branch),
+        branch_hex=_branch(branch),
         version_hex=_hex(version, "version", 4, exact=True),
         nbits_hex=_hex(nbits, "nbits", 4, exact=True),
         ntime_hex=_hex(ntime, "ntime", 4, exact=True),
@@ -328,12 +328,28 @@ _READERS: Mapping[str, Callable[[list[Any]], Notice]] = MappingProxyType(
 
 
 def _hex(value: object, what: str, size: int, *, exact: bool = False) -> str:
-    """Hex digits for up to `size` bytes, as they came; bytes.fromhex alone would let blanks through."""
-    if not isinstance(value, str) or len(value) > 2 * size or len(value) % 2 or not _HEX.fullmatch(value):
+    """Hex digits for up to `size` bytes, as they came."""
+    if not isinstance(value, str) or len(value) > 2 * size or not _is_hex(value):
         raise BadMessage(f"its {what} is no hex of {'' if exact else 'up to '}{size} bytes")
     if exact and len(value) != 2 * size:
         raise BadMessage(f"its {what} has {len(value)} digits, not {2 * size}")
     return value
+
+
+def _branch(siblings: list[object]) -> tuple[str, ...]:
+    """Looked at as one text, for there may be many and new work waits."""
+    texts = tuple(sibling for sibling in siblings if isinstance(sibling, str) and len(sibling) == 2 * HASH_SIZE)
+    if len(texts) != len(siblings) or not _is_hex("".join(texts)):
+        raise BadMessage(f"its branch is no list of hex of {HASH_SIZE} bytes each")
+    return texts
+
+
+def _is_hex(text: str) -> bool:
+    """Whether it is whole bytes in hex and nothing else; bytes.fromhex alone would skip blanks."""
+    try:
+        return 2 * len(bytes.fromhex(text)) == len(text)
+    except ValueError:
+        return False
 
 
 def _mask(value: object) -> int:
