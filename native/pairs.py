@@ -13,9 +13,10 @@ from typing import Any, Protocol, TypeVar
 
 from llvmlite import ir
 
-from native.lowering import I32, I64, Memory, call
-from native.sha256 import IV, ROUNDS, VERDICT_ROUND, Integers, K, digest_block, header_block, message, state_after
-from native.streams import QUAD, Streams
+from native import streams
+from native.lowering import I32, I64, Memory
+from native.sha256 import IV, ROUNDS, VERDICT_ROUND, header_block, message, state_after
+from native.streams import QUAD, Registers, Streams, digest_message, header_message
 from native.symbolic import MIDSTATE_WORDS, TAIL_WORDS, Layout, Tally, header_words
 from native.word import Program, Term, Uniform
 
@@ -25,23 +26,19 @@ VERDICT_PAIR = VERDICT_ROUND // 2
 VERDICT_PLACE = VERDICT_ROUND % 2  # e after the verdict's round, in abef; f if the pair did one more
 _HALVES = ir.VectorType(I64, 2)
 _START, _OLD, _TAIL = 0, 8, 16  # in the parameter block
-_INTEGERS = Integers()
 
 Q = TypeVar("Q")
 
 
 class Rounds(Protocol[Q]):
-    """Registers of four words, and the instruction for the rounds."""
+    """The instruction for the rounds."""
 
     def two_rounds(self, cdgh: Q, abef: Q, keyed: Q) -> Q:
         """The next abef, by the two lowest words of `keyed`."""
 
 
-class Quads(Rounds[Q], Protocol[Q]):
-    """Registers of four words, and what the SHA instructions do with them."""
-
-    def quad(self, words: Sequence[int]) -> Q: ...
-    def add(self, a: Q, b: Q) -> Q: ...
+class Quads(streams.Quads[Q], Rounds[Q], Protocol[Q]):
+    """What the SHA instructions do with registers of four words."""
 
     def extend(self, a: Q, b: Q) -> Q:
         """Four words of the schedule and the four after them: w[t] + sigma0(w[t + 1])."""
@@ -68,11 +65,6 @@ def header_pairs(quads: Quads[Q], program: Program, load: Callable[[int], Q]) ->
         yield quads.quad([*known, 0, 0]) if len(known) == 2 else load(pair)
 
 
-def initial(quads: Quads[Q]) -> tuple[Q, Q]:
-    """SHA-256's initial state in halves."""
-    return quads.quad([IV[n] for n in ABEF]), quads.quad([IV[n] for n in CDGH])
-
-
 def start_terms(program: Program, rounds: int) -> list[Uniform]:
     """The state after the header's first rounds as [*abef, *cdgh], for a nonce whose word is 0.
 
@@ -84,51 +76,32 @@ def start_terms(program: Program, rounds: int) -> list[Uniform]:
     return [state[n] for n in ABEF + CDGH]
 
 
-def extended(quads: Quads[Q], block: Sequence[Q]) -> Iterator[Q]:
-    """What the rounds add, four at a time, from a block of four registers."""
-    w = list(block)
-    for n in range(ROUNDS // 4):
-        if n >= len(w):
-            partial = quads.add(quads.extend(w[n - 4], w[n - 3]), quads.pick(w[n - 2], w[n - 1], (1, 2, 3, 4)))
-            w.append(quads.complete(partial, w[n - 1]))
-        yield quads.add(w[n], quads.quad(K[4 * n : 4 * n + 4]))
-
-
-def header_quads(quads: Quads[Q], first: Q) -> Iterator[Q]:
-    """What the rounds of the header's second block add, four at a time; first: its first four words."""
-    block = header_block(_INTEGERS, [0] * TAIL_WORDS, 0)
-    return extended(quads, [first, *(quads.quad(block[n : n + 4]) for n in (4, 8, 12))])
+def following(quads: Quads[Q], w: Sequence[Q]) -> Q:
+    """The next four words of a schedule, from the sixteen before."""
+    a, b, c, d = w
+    return quads.complete(quads.add(quads.extend(a, b), quads.pick(c, d, (1, 2, 3, 4))), d)
 
 
 def verdict_quad(quads: Quads[Q], abef: Q, cdgh: Q) -> Q:
     """The digest of the header as both halves of a state; a register of which one word is e after the last round."""
-    padding = digest_block(_INTEGERS, [0] * 8)[8:]
-    block = [quads.pick(abef, cdgh, (3, 2, 7, 6)), quads.pick(abef, cdgh, (1, 0, 5, 4))]
-    keyed = extended(quads, [*block, quads.quad(padding[:4]), quads.quad(padding[4:])])
+    digest = [quads.pick(abef, cdgh, (3, 2, 7, 6)), quads.pick(abef, cdgh, (1, 0, 5, 4))]
+    keyed = digest_message(quads, following, digest)
     halves = (half for words in keyed for half in (words, quads.pick(words, words, (2, 3, 2, 3))))
-    return run_pairs(quads, *initial(quads), islice(halves, VERDICT_PAIR + 1))[0]
+    abef, cdgh = (quads.quad([IV[n] for n in half]) for half in (ABEF, CDGH))
+    return run_pairs(quads, abef, cdgh, islice(halves, VERDICT_PAIR + 1))[0]
 
 
-class Sha:
+class Sha(Registers):
     """Quads in LLVM IR."""
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
-        self._builder = builder
-
-    def quad(self, words: Sequence[int]) -> ir.Value:
-        return ir.Constant(QUAD, list(words))
-
-    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self._builder.add(a, b)
-
     def two_rounds(self, cdgh: ir.Value, abef: ir.Value, keyed: ir.Value) -> ir.Value:
-        return call(self._builder, "llvm.x86.sha256rnds2", QUAD, [cdgh, abef, keyed])
+        return self._call("llvm.x86.sha256rnds2", cdgh, abef, keyed)
 
     def extend(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return call(self._builder, "llvm.x86.sha256msg1", QUAD, [a, b])
+        return self._call("llvm.x86.sha256msg1", a, b)
 
     def complete(self, partial: ir.Value, last: ir.Value) -> ir.Value:
-        return call(self._builder, "llvm.x86.sha256msg2", QUAD, [partial, last])
+        return self._call("llvm.x86.sha256msg2", partial, last)
 
     def pick(self, a: ir.Value, b: ir.Value, places: Sequence[int]) -> ir.Value:
         return self._builder.shuffle_vector(a, b, self.quad(places))
@@ -141,14 +114,14 @@ class Sha:
 class Pairs(Streams):
     """A lowering: schedule and rounds in the SHA instructions of x86."""
 
-    __slots__ = ()
     sse_encodings = True
 
     def layout(self) -> Layout:
         return pairs_layout()
 
     def message(self, builder: ir.IRBuilder, params: Memory, nonce: ir.Value) -> Iterator[ir.Value]:
-        return header_quads(Sha(builder), builder.insert_element(params.load(QUAD, _TAIL), nonce, I32(TAIL_WORDS)))
+        first = builder.insert_element(params.load(QUAD, _TAIL), nonce, I32(TAIL_WORDS))
+        return header_message(Sha(builder), following, first)
 
     def last_e(self, builder: ir.IRBuilder, params: Memory, message: Memory) -> ir.Value:
         sha = Sha(builder)
@@ -167,7 +140,7 @@ def pairs_layout() -> Layout:
     terms = [x for x in start_terms(program, 2 * FIRST_PAIR) if isinstance(x, Term)]
     shared: Any = Tally()
     own: Any = Tally()
-    for _ in header_quads(shared, shared):
+    for _ in header_message(shared, following, shared):
         pass
     after = run_pairs(own, own, own, header_pairs(own, program, lambda _: own))
     verdict_quad(own, *(own.add(half) for half in after))

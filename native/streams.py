@@ -1,26 +1,80 @@
-"""A frame for lowerings that give each nonce registers of its own, several side by side to hide how long each takes."""
+"""A frame for lowerings to SHA instructions: registers of four words, written lowest first, each nonce with its own.
+
+Messages are extended four words at a time. Several nonces side by side hide how long each instruction takes.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from llvmlite import ir
 
-from native.lowering import I32, I64, Memory, Unit
-from native.sha256 import ROUNDS
-from native.symbolic import Layout
+from native.lowering import I32, I64, Memory, Unit, call
+from native.sha256 import ROUNDS, Integers, K, digest_block, header_block
+from native.symbolic import TAIL_WORDS, Layout
 from native.vector import Lanes
 from native.weave import append, cut, weave
 
 QUAD = ir.VectorType(I32, 4)
+_INTEGERS = Integers()
+
+Q = TypeVar("Q")
+
+
+class Quads(Protocol[Q]):
+    """Registers of four words."""
+
+    def quad(self, words: Sequence[int]) -> Q: ...
+    def add(self, a: Q, b: Q) -> Q: ...
+
+
+# The next four words of a schedule, from the sixteen before and the quads, of which it asks more than is asked here.
+Following = Callable[[Any, Sequence[Q]], Q]
+
+
+def header_message(quads: Quads[Q], following: Following[Q], first: Q) -> Iterator[Q]:
+    """What the rounds of the header's second block add, four at a time; first: its first four words."""
+    block = header_block(_INTEGERS, [0] * TAIL_WORDS, 0)
+    return _message(quads, following, [first, *(quads.quad(block[n : n + 4]) for n in (4, 8, 12))])
+
+
+def digest_message(quads: Quads[Q], following: Following[Q], digest: Sequence[Q]) -> Iterator[Q]:
+    """What the rounds of the second hash add."""
+    padding = digest_block(_INTEGERS, [0] * 8)[8:]
+    return _message(quads, following, [*digest, quads.quad(padding[:4]), quads.quad(padding[4:])])
+
+
+def _message(quads: Quads[Q], following: Following[Q], block: Sequence[Q]) -> Iterator[Q]:
+    w = list(block)
+    for n in range(ROUNDS // 4):
+        if n >= len(w):
+            w.append(following(quads, w[-4:]))
+        yield quads.add(w[n], quads.quad(K[4 * n : 4 * n + 4]))
+
+
+class Registers:
+    """Quads in LLVM IR."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self._builder = builder
+
+    def quad(self, words: Sequence[int]) -> ir.Value:
+        return ir.Constant(QUAD, list(words))
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self._builder.add(a, b)
+
+    def _call(self, name: str, *arguments: ir.Value) -> ir.Value:
+        return call(self._builder, name, QUAD, arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class Streams(ABC):
-    """A lowering whose registers hold four words: the header's message first, then both hashes."""
+    """A lowering: the header's message first, then both hashes."""
 
     lanes: int
     delay = 0

@@ -8,7 +8,7 @@ import pytest
 
 import native
 from backends import cpu
-from native import compiled, pairs, sha256
+from native import compiled, sha256, streams
 
 Scan = Callable[..., tuple[int, int]]
 
@@ -56,7 +56,7 @@ def test_a_kernel_compiled_from_a_wrong_constant_is_not_let_through(
     kernel = cpu.load(candidate, cache)
     wrong = (*sha256.K[:40], sha256.K[40] ^ 0x100, *sha256.K[41:])
     monkeypatch.setattr(sha256, "K", wrong)
-    monkeypatch.setattr(pairs, "K", wrong)
+    monkeypatch.setattr(streams, "K", wrong)
     run = compiled.compile_scan(native.host_features(), name, None)
     flawed = {"run_several": run} if name.endswith("+") else {"run_scan": run}
     with pytest.raises(cpu.ProofError, match=kernel.name):
