@@ -26,7 +26,7 @@ from native.features import Features
 from native.hybrid import Hybrid
 from native.lowering import I64, Lowering, Memory, Unit, call
 from native.pairs import Pairs
-from native.scheduled import MANY, ONE, Scheduled
+from native.scheduled import MANY, MANY_AVX2, MANY_NARROW, ONE, ONE_AVX2, ONE_NARROW, Scheduled
 from native.sha256 import IV, compress
 from native.vector import Lanes, Vector
 
@@ -45,6 +45,10 @@ LOWERINGS: dict[str, Lowering] = {
     "scheduled8+": Scheduled(several=True, template=MANY),
     "scheduled8-high": Scheduled(several=False, template=replace(ONE, low=False)),
     "scheduled8-high+": Scheduled(several=True, template=replace(MANY, low=False)),
+    "scheduled8-avx2": Scheduled(several=False, template=ONE_AVX2, avx512=False),
+    "scheduled8-avx2+": Scheduled(several=True, template=MANY_AVX2, avx512=False),
+    "scheduled4": Scheduled(several=False, template=ONE_NARROW, avx512=False, columns=4),
+    "scheduled4+": Scheduled(several=True, template=MANY_NARROW, avx512=False, columns=4),
     "hybrid8": Hybrid(several=False),
     "hybrid8+": Hybrid(several=True),
     "avx2x8": Vector(8),

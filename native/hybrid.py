@@ -164,6 +164,11 @@ def plan() -> Plan:
     return Plan(layout, tuple(header), tuple(digest))
 
 
+def search_on(metal: Metal[V]) -> Search[V]:
+    """The search whose parameters are the plan's."""
+    return Search(metal, plan().layout.program, plan().layout.terms)
+
+
 class Vectors(Lanes):
     """Columns in LLVM IR: reads from one memory, writes to another, slots from the parameters."""
 
@@ -271,13 +276,11 @@ class Hybrid:
 
     def _header_message(self, builder: ir.IRBuilder, unit: Unit, there: Buffers) -> None:
         metal = Vectors(builder, unit.params, there.read, there.write)
-        layout = self.layout()
-        header_message(metal, Search(metal, layout.program, layout.terms), metal.nonces(unit.first))
+        header_message(metal, search_on(metal), metal.nonces(unit.first))
 
     def _digest_message(self, builder: ir.IRBuilder, unit: Unit, there: Buffers) -> None:
         metal = Vectors(builder, unit.earlier, there.before, there.now)
-        layout = self.layout()
-        digest_message(metal, Search(metal, layout.program, layout.terms))
+        digest_message(metal, search_on(metal))
 
     def _header_rounds(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, start: ir.Value, nonce: int) -> None:
         sha = Sha(builder)

@@ -14,19 +14,8 @@ from itertools import cycle, islice
 from native.registers import Operation
 
 LETTERS = "rsaluS*n"  # in templates: the kinds of instructions, any of them, none
-_LOAD_CYCLES = 6
-# By mnemonic: the letter of its kind in templates, and its latency in cycles.
-_KINDS = {
-    "vprord": ("r", 2),
-    "vpsrld": ("s", 1),
-    "vpaddd": ("a", 1),
-    "vpxord": ("a", 1),
-    "vpbroadcastd": ("l", _LOAD_CYCLES),
-    "vpunpckldq": ("u", 1),
-    "vpunpckhdq": ("u", 1),
-    "vpunpcklqdq": ("u", 1),
-    "vpunpckhqdq": ("u", 1),
-}
+# By how a mnemonic begins: the letter of its kind in templates, and its latency in cycles. All others are loads.
+_KINDS = {"vpr": ("r", 2), "vps": ("s", 1), "vpa": ("a", 1), "vpx": ("a", 1), "vpu": ("u", 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +78,4 @@ def _choose(
 def _kind(operation: Operation) -> tuple[str, int]:
     if operation.stores:
         return "S", 0
-    return _KINDS.get(operation.mnemonic, ("l", _LOAD_CYCLES))
+    return _KINDS.get(operation.mnemonic[:3], ("l", 6))

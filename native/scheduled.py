@@ -19,13 +19,12 @@ from native.lowering import I32, Unit
 from native.pairs import run_pairs
 from native.registers import MOVE, Operation, allocate
 from native.schedule import Template, arrange
-from native.symbolic import Search
 from native.word import Uniform
 
 # Where the text finds things: the registers that hold the addresses, in the order in which they are handed over.
 CONSTANTS, NOW, BEFORE, READ, WRITE, PARAMS, EARLIER = "rdi", "rsi", "rdx", "r8", "r9", "r10", "r11"
 _ADDRESSES = (CONSTANTS, NOW, BEFORE, READ, WRITE, PARAMS, EARLIER)
-_CLOBBERED = [*(f"xmm{n}" for n in range(32)), "memory", "dirflag", "fpsr", "flags"]
+_CLOBBERED = ("memory", "dirflag", "fpsr", "flags")
 
 Value = int | str  # the number of an operation, or an operand in memory: one word for all lanes
 
@@ -52,7 +51,7 @@ class Constants:
 
 
 class Recorder:
-    """A metal that writes down vector instructions; columns of eight words."""
+    """A metal that writes down vector instructions, those of AVX-512."""
 
     def __init__(self, program: list[Operation], constants: Constants, params: str, read: str, write: str) -> None:
         self._program = program
@@ -117,6 +116,23 @@ class Recorder:
         return len(self._program) - 1
 
 
+class PlainRecorder(Recorder):
+    """The same for AVX2: no rotation, and an operand in memory is as wide as the vector."""
+
+    def constant(self, value: int) -> Value:
+        return at(CONSTANTS, self._constants.place(*[value] * LANES))
+
+    def slot(self, index: int) -> Value:
+        return self._note("vpbroadcastd", memory=at(self._params, index))
+
+    def rotate(self, x: Value, right: int) -> Value:
+        left = self._note("vpslld", self._in_register(x), immediate=I32.width - right)
+        return self._binary("vpxord", self.shift(x, right), left)
+
+    def _in_register(self, x: Value) -> int:
+        return x if isinstance(x, int) else self._note(MOVE, memory=x)
+
+
 class Chain:
     """The rounds of one nonce in two registers that swap parts; steps: the lines up to and with each instruction."""
 
@@ -133,31 +149,6 @@ class Chain:
         return cdgh
 
 
-def unit_text(template: Template, *, several: bool) -> tuple[list[str], list[int]]:
-    """The lines of a unit, and the words of its constants."""
-    constants = Constants()
-    program: list[Operation] = []
-    layout = plan().layout
-    digest = Recorder(program, constants, EARLIER, BEFORE, NOW)
-    hybrid.digest_message(digest, Search(digest, layout.program, layout.terms))
-    if not several:
-        header = Recorder(program, constants, PARAMS, NOW, WRITE)
-        hybrid.header_message(header, Search(header, layout.program, layout.terms), header.load(hybrid.NONCES))
-    rounds = _rounds(template, constants)
-    beats = arrange(program, template, len(rounds))
-    low = range(1 + 2 * max(template.groups), 16) if template.low else ()
-    order = [number for beat in beats for number in beat if number is not None]
-    vectors = iter(allocate(program, order, [*range(16, 32), *low], _spill))
-    # A low register's upper half in use makes Intel's processors pay 100 cycles for each round instruction. A template
-    # for them uses none, and clears what was used before this text.
-    lines = [".p2align 6"] if template.low else [".p2align 6", "vzeroupper"]
-    for n, beat in enumerate(beats):
-        lines += rounds[n] if n < len(rounds) else []
-        for number in beat:
-            lines += ["nop"] if number is None else next(vectors)
-    return lines, constants.words
-
-
 def _spill(number: int) -> str:
     place = hybrid.SPILLS + LANES * number
     if place + LANES > hybrid.UNIT_WORDS:
@@ -165,15 +156,8 @@ def _spill(number: int) -> str:
     return at(NOW, place)
 
 
-def _rounds(template: Template, constants: Constants) -> list[list[str]]:
-    """The lines of each round instruction: those of the second hash first, whose input is older."""
-    work = [(second, nonce) for second in (True, False) for nonce in range(LANES)]
-    steps: list[list[str]] = []
-    for group in template.groups:
-        chains = [_chain(place, constants, *item) for place, item in enumerate(work[:group])]
-        work = work[group:]
-        steps += [step for side_by_side in zip(*chains, strict=True) for step in side_by_side]
-    return steps
+def _moved(operation: str, by: int) -> list[str]:
+    return [f"{operation} ${by}, %{register}" for register in (NOW, BEFORE, READ, WRITE)]
 
 
 def _chain(place: int, constants: Constants, second: bool, nonce: int) -> list[list[str]]:  # noqa: FBT001
@@ -205,35 +189,97 @@ def _added(constants: Constants, known: Sequence[Uniform | None], read: str, non
 
 @dataclass(frozen=True, slots=True)
 class Scheduled(Hybrid):
-    """A lowering: the hybrid search, with a unit's middle as text; see `Hybrid` for the rest."""
+    """A lowering: the hybrid search, with a unit's middle as text; see `Hybrid` for the rest.
+
+    avx512: the target has it. columns: how many nonces a vector has. With four, the text does half of a
+    unit and runs twice: what belongs to the second half lies 16 bytes further, wherever it is.
+    """
 
     template: Template
+    avx512: bool = True
+    columns: int = LANES
     sse_encodings = False
 
     def emit_streams(self, builder: ir.IRBuilder, unit: Unit, there: Buffers, start: ir.Value) -> None:
-        there.now.store(start, hybrid.FIRST, 16)
+        for n in range(LANES // self.columns):
+            nonce = builder.add(start, ir.Constant(start.type, hybrid.lane_quad(n * self.columns)))
+            there.now.store(nonce, hybrid.FIRST + 4 * n, 16)
         if not self.several:
             metal = Vectors(builder, unit.params, there.before, there.now)
             metal.store(metal.nonces(unit.first), hybrid.NONCES)
         earlier = unit.earlier if self.several else unit.params
         memories = (there.now, there.before, there.read, there.write, unit.params, earlier)
-        emit_text(builder, self.template, [x.address for x in memories], several=self.several)
+        self.emit_text(builder, [x.address for x in memories])
 
+    def emit_text(self, builder: ir.IRBuilder, addresses: Sequence[ir.Value]) -> None:
+        """Put a unit's text in. addresses: what NOW, BEFORE, READ, WRITE, PARAMS and EARLIER are to hold."""
+        lines, words = self.text()
+        name = builder.module.get_unique_name("table")
+        table = ir.GlobalVariable(builder.module, ir.ArrayType(I32, len(words)), name)
+        table.linkage, table.global_constant, table.align = "private", True, 64
+        table.initializer = ir.Constant(table.type.pointee, words)
+        inputs = [builder.bitcast(x, ir.IntType(8).as_pointer()) for x in (table, *addresses)]
+        clobbered = [*(f"xmm{n}" for n in range(32 if self.avx512 else 16)), *_CLOBBERED]
+        constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in clobbered)]
+        kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
+        llvm.initialize_native_asmparser()
+        text = "\n".join(lines).replace("$", "$$")
+        builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
 
-def emit_text(builder: ir.IRBuilder, template: Template, addresses: Sequence[ir.Value], *, several: bool) -> None:
-    """Put a unit's text in. addresses: what NOW, BEFORE, READ, WRITE, PARAMS and EARLIER are to hold."""
-    lines, words = unit_text(template, several=several)
-    table = ir.GlobalVariable(builder.module, ir.ArrayType(I32, len(words)), builder.module.get_unique_name("table"))
-    table.linkage, table.global_constant, table.align = "private", True, 64
-    table.initializer = ir.Constant(table.type.pointee, words)
-    inputs = [builder.bitcast(x, ir.IntType(8).as_pointer()) for x in (table, *addresses)]
-    constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in _CLOBBERED)]
-    kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
-    llvm.initialize_native_asmparser()
-    text = "\n".join(lines).replace("$", "$$")
-    builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
+    def text(self) -> tuple[list[str], list[int]]:
+        """The lines of a unit, and the words of its constants."""
+        constants = Constants()
+        program = self._program(constants)
+        rounds = self._rounds(constants)
+        beats = arrange(program, self.template, len(rounds))
+        order = [number for beat in beats for number in beat if number is not None]
+        low = range(1 + 2 * max(self.template.groups), 16) if self.template.low else ()
+        registers = [*range(16, 32), *low] if self.avx512 else low
+        vectors = iter(allocate(program, order, registers, _spill))
+        lines: list[str] = []
+        for n, beat in enumerate(beats):
+            lines += rounds[n] if n < len(rounds) else []
+            for number in beat:
+                lines += ["nop"] if number is None else map(self._spelled, next(vectors))
+        if self.columns < LANES:
+            lines = ["1:", *lines, *_moved("add", 16), f"test $16, %{NOW}", "jnz 1b", *_moved("sub", 32)]
+        # A low register's upper half in use makes Intel's processors pay 100 cycles for each round instruction. A text
+        # for them uses none, and clears what was used before it.
+        clean = not self.template.low or self.columns < LANES
+        return [".p2align 6", *(["vzeroupper"] if clean else []), *lines], constants.words
+
+    def _program(self, constants: Constants) -> list[Operation]:
+        program: list[Operation] = []
+        recorder = Recorder if self.avx512 else PlainRecorder
+        digest = recorder(program, constants, EARLIER, BEFORE, NOW)
+        hybrid.digest_message(digest, hybrid.search_on(digest))
+        if not self.several:
+            header = recorder(program, constants, PARAMS, NOW, WRITE)
+            hybrid.header_message(header, hybrid.search_on(header), header.load(hybrid.NONCES))
+        return program
+
+    def _rounds(self, constants: Constants) -> list[list[str]]:
+        """The lines of each round instruction: those of the second hash first, whose input is older."""
+        work = [(second, nonce) for second in (True, False) for nonce in range(self.columns)]
+        steps: list[list[str]] = []
+        for group in self.template.groups:
+            chains = [_chain(place, constants, *item) for place, item in enumerate(work[:group])]
+            work = work[group:]
+            steps += [step for side_by_side in zip(*chains, strict=True) for step in side_by_side]
+        return steps
+
+    def _spelled(self, line: str) -> str:
+        """AVX2's name for the instruction, and the register that the vector fits."""
+        if not self.avx512:
+            line = line.replace("vmovdqa64", "vmovdqa").replace("vpxord", "vpxor")
+        return line if self.columns == LANES else line.replace("%ymm", "%xmm")
 
 
 # Found on Zen 4 by trying some 24,000: the first for one version, the second for several.
 ONE = Template(("n", "*u", "****n*****", ""), (6, 4, 6), window=60, pace=2.7, margin=2)
 MANY = Template(("n", "nu**"), (5, 6, 5), window=30, pace=0, margin=0)
+# For AVX2, whose 16 registers leave the vectors few. The last two are those of vectors of four, found on a Xeon.
+ONE_AVX2 = Template(("****",), (4, 4, 4, 4), window=3, pace=2.8, margin=1)
+MANY_AVX2 = Template(("**",), (4, 4, 4, 4), window=3, pace=1.4, margin=1)
+ONE_NARROW = Template(("********",), (3, 3, 2), window=3, pace=5.6, margin=1)
+MANY_NARROW = Template(("****",), (3, 3, 2), window=3, pace=2.8, margin=1)

@@ -46,9 +46,11 @@ _SHA = ("sha", "sse4.1")
 SCHEDULED = (*_SHA, "avx512f", "avx512vl", "avx512bw")
 _ALL = (
     Candidate("scheduled8", SCHEDULED, 0.9, mixes=True),
+    Candidate("scheduled8-avx2", (*_SHA, "avx2"), 0.9, mixes=True),
     Candidate("hybrid8", _SHA, 1.0, mixes=True),
     Candidate("avx512x16", ("avx512f",), 1.2),
     Candidate("scheduled8-high", SCHEDULED, 0.9),
+    Candidate("scheduled4", (*_SHA, "avx2"), 0.9),
     Candidate("sha4", _SHA, 0.4),
     Candidate("avx2x8", ("avx2",), 1.6),
     Candidate("vector4", (), 1.8),

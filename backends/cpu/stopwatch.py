@@ -17,7 +17,7 @@ from llvmlite import ir
 from native import Features
 from native.hybrid import LANES, MESSAGE_WORDS, UNIT_WORDS
 from native.schedule import Template
-from native.scheduled import emit_text
+from native.scheduled import Scheduled
 
 _UNITS = 200  # of a chunk: a fiftieth of a millisecond on a fast processor
 _CHUNKS = 30
@@ -67,7 +67,7 @@ def _emit_loop(function: ir.Function, template: Template, *, several: bool) -> N
     turns = [builder.phi(buffer.type) for buffer in buffers]
     # Units take turns with two buffers; the message is by turns too if it is written a unit ahead.
     after = [turns[1], turns[0], *(turns[2:] if several else turns[:1:-1])]
-    emit_text(builder, template, [*turns, params, params], several=several)
+    Scheduled(several=several, template=template).emit_text(builder, [*turns, params, params])
     less = builder.sub(left, _I64(1))
     builder.cbranch(builder.icmp_signed(">", less, _I64(0)), loop, end)
     for phi, first, following in zip((left, *turns), (units, *buffers), (less, *after), strict=True):

@@ -33,8 +33,10 @@ def test_a_candidate_says_what_the_processor_lacks() -> None:
     assert reasons == {
         "scheduled8": "this processor has no sha, sse4.1, avx512vl, avx512bw",
         "scheduled8-high": "this processor has no sha, sse4.1, avx512vl, avx512bw",
+        "scheduled8-avx2": "this processor has no sha, sse4.1, avx2",
         "hybrid8": "this processor has no sha, sse4.1",
         "avx512x16": None,
+        "scheduled4": "this processor has no sha, sse4.1, avx2",
         "sha4": "this processor has no sha, sse4.1",
         "avx2x8": "this processor has no avx2",
         "vector4": None,
@@ -46,8 +48,8 @@ def test_a_candidate_says_what_the_processor_lacks() -> None:
 def test_what_may_be_very_slow_goes_first_only_where_it_is_known_not_to_be() -> None:
     everything = frozenset({"sha", "sse4.1", "avx2", "avx512f", "avx512vl", "avx512bw"})
     names = {cpu_name: [*by_name(native.Features("x86_64", cpu_name, everything))] for cpu_name in ("znver4", "new")}
-    assert names["znver4"][:3] == ["scheduled8", "hybrid8", "avx512x16"]
-    assert names["new"] == [*names["znver4"][2:], "scheduled8", "hybrid8"]
+    assert names["znver4"][:4] == ["scheduled8", "scheduled8-avx2", "hybrid8", "avx512x16"]
+    assert names["new"] == [*names["znver4"][3:], "scheduled8", "scheduled8-avx2", "hybrid8"]
 
 
 def test_an_arm_processor_runs_its_own_sha_instructions_or_vectors() -> None:

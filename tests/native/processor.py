@@ -14,9 +14,9 @@ _MEMORY = re.compile(r"(\d+)\(%(\w+)\)({1to8})?")
 
 
 def unpack(a: Sequence[int], b: Sequence[int], width: int, *, high: bool) -> Words:
-    """Of each half of eight words the lower or higher half, items of `width` bits from a and b in turn."""
+    """Of each four words the lower or higher half, items of `width` bits from a and b in turn."""
     result: Words = []
-    for half in (0, 4):
+    for half in range(0, len(a), 4):
         first = half + 2 * high
         x, y = a[first : first + 2], b[first : first + 2]
         result += [x[0], y[0], x[1], y[1]] if width == 32 else [*x, *y]
@@ -43,6 +43,13 @@ _BINARY: dict[str, Callable[[Words, Words], Words]] = {
     "vpunpcklqdq": lambda b, a: unpack(a, b, 64, high=False),
     "vpunpckhqdq": lambda b, a: unpack(a, b, 64, high=True),
 }
+_BINARY |= {"vpxor": _BINARY["vpxord"]}
+_SHIFTS: dict[str, Callable[[int, int], int]] = {
+    "vprord": INTEGERS.rotate,
+    "vpsrld": INTEGERS.shift,
+    "vpslld": lambda x, by: x << by & sha256.MASK,
+}
+_IDLE = {".p2align", "nop", "vzeroupper", "1:", "jnz"}
 
 
 class Processor:
@@ -52,6 +59,7 @@ class Processor:
         self.addresses = addresses
         self.memory: dict[int, int] = {}
         self._registers = [[0xDEAD] * 8 for _ in range(32)]
+        self._differs = False
 
     def write(self, register: str, place: int, words: Iterable[int]) -> None:
         for n, word in enumerate(words):
@@ -60,29 +68,37 @@ class Processor:
     def read(self, register: str, place: int, count: int) -> Words:
         return [self.memory.get(self.addresses[register] + place + n, 0xBAD) for n in range(count)]
 
-    def run(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            mnemonic, _, rest = line.partition(" ")
-            operands = rest.split(", ")
-            if mnemonic in {".p2align", "nop", "vzeroupper"}:
-                continue
-            if mnemonic == "sha256rnds2":
-                keyed, abef, cdgh = (self._get(x) for x in operands)
-                self._registers[int(operands[2][4:])][:4] = two_rounds(cdgh, abef, keyed)
-            elif mnemonic in _BINARY:
-                width = 8 if "ymm" in line else 4
-                self._set(operands[2], _BINARY[mnemonic](*(self._get(x, width) for x in operands[:2])))
-            elif mnemonic in {"vprord", "vpsrld"}:
-                by, operation = int(operands[0][1:]), INTEGERS.rotate if mnemonic == "vprord" else INTEGERS.shift
-                self._set(operands[2], [operation(x, by) for x in self._get(operands[1], 8)])
-            elif mnemonic == "vpbroadcastd":
-                self._set(operands[1], self._get(operands[0], 1) * 8)
-            elif mnemonic == "vmovq":
-                self._set(operands[1], self._get(operands[0], 2)[:2], 2)
-            else:
-                assert mnemonic in {"vmovdqa64", "vmovdqa", "vmovdqu"}, line
-                width = 8 if "ymm" in line else 4
-                self._set(operands[1], self._get(operands[0], width), width)
+    def run(self, lines: Sequence[str]) -> None:
+        """Line by line; the one label there may be is 1."""
+        at = 0
+        while at < len(lines):
+            self._step(lines[at])
+            at = lines.index("1:") if lines[at] == "jnz 1b" and self._differs else at + 1
+
+    def _step(self, line: str) -> None:
+        mnemonic, _, rest = line.partition(" ")
+        operands = rest.split(", ")
+        width = 8 if "ymm" in line else 4
+        if mnemonic == "sha256rnds2":
+            keyed, abef, cdgh = (self._get(x) for x in operands)
+            self._registers[int(operands[2][4:])][:4] = two_rounds(cdgh, abef, keyed)
+        elif mnemonic in _BINARY:
+            self._set(operands[2], _BINARY[mnemonic](*(self._get(x, width) for x in operands[:2])))
+        elif mnemonic in _SHIFTS:
+            by = int(operands[0][1:])
+            self._set(operands[2], [_SHIFTS[mnemonic](x, by) for x in self._get(operands[1], width)])
+        elif mnemonic == "vpbroadcastd":
+            self._set(operands[1], self._get(operands[0], 1) * width)
+        elif mnemonic == "vmovq":
+            self._set(operands[1], self._get(operands[0], 2)[:2], 2)
+        elif mnemonic in {"add", "sub"}:
+            words = int(operands[0][1:]) // 4
+            self.addresses[operands[1][1:]] += words if mnemonic == "add" else -words
+        elif mnemonic == "test":
+            self._differs = 4 * self.addresses[operands[1][1:]] & int(operands[0][1:]) != 0
+        elif mnemonic not in _IDLE:
+            assert mnemonic in {"vmovdqa64", "vmovdqa", "vmovdqu"}, line
+            self._set(operands[1], self._get(operands[0], width), width)
 
     def _get(self, operand: str, words: int = 0) -> Words:
         if operand[0] == "%":

@@ -69,7 +69,7 @@ def meaning(program: Sequence[Operation], inputs: Sequence[int]) -> dict[int, li
 def run(lines: Sequence[Sequence[str]], inputs: Sequence[int]) -> Processor:
     processor = Processor({IN: 0, OUT: 10_000, SPILLED: 20_000})
     processor.write(IN, 0, inputs)
-    processor.run(line for operation in lines for line in operation)
+    processor.run([line for operation in lines for line in operation])
     return processor
 
 

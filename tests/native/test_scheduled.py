@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from native import hybrid, scheduled, sha256
 from native.registers import Operation
 from native.schedule import Template
+from native.scheduled import Scheduled
 
 from .processor import INTEGERS, Processor
 from .test_hybrid import HEADER, Columns, eight, judge
@@ -18,6 +20,10 @@ from .test_hybrid import HEADER, Columns, eight, judge
 ONE, MANY = scheduled.ONE, scheduled.MANY
 TIGHT = Template(("**",), (7, 7, 2), window=5, pace=1, margin=0, low=False)
 A, B, C, D = 1000, 10_000, 20_000, 30_000
+
+
+def text(template: Template, *, several: bool) -> tuple[list[str], list[int]]:
+    return Scheduled(several=several, template=template).text()
 
 
 def last_words(lines: list[str], constants: list[int], *, several: bool) -> list[bytes]:
@@ -49,6 +55,8 @@ def last_words(lines: list[str], constants: list[int], *, several: bool) -> list
         processor.write("rsi", hybrid.NONCES, nonces)
         start = [INTEGERS.add(x, words[19] if n in {1, 3} else 0) for n, x in enumerate(slots[:4])]
         processor.write("rsi", hybrid.FIRST, start)
+        fifth = [INTEGERS.add(x, 4 << 24 if n in {1, 3} else 0) for n, x in enumerate(start)]
+        processor.write("rsi", hybrid.FIRST + 4, fifth)
         processor.run(lines)
     verdicts = processor.read("rsi", hybrid.VERDICTS, 16)
     found = [verdicts[hybrid.pair_place(nonce) + 1] for nonce in range(8)]
@@ -58,12 +66,29 @@ def last_words(lines: list[str], constants: list[int], *, several: bool) -> list
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("template", [ONE, MANY, replace(ONE, low=False), TIGHT])
 def test_a_unit_hashes_as_hashlib_does(template: Template, several: bool) -> None:  # noqa: FBT001
-    assert last_words(*scheduled.unit_text(template, several=several), several=several) == judge(eight(HEADER))
+    assert last_words(*text(template, several=several), several=several) == judge(eight(HEADER))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Scheduled(several=False, template=scheduled.ONE_AVX2, avx512=False),
+        Scheduled(several=True, template=scheduled.MANY_AVX2, avx512=False),
+        Scheduled(several=False, template=scheduled.ONE_NARROW, avx512=False, columns=4),
+        Scheduled(several=True, template=scheduled.MANY_NARROW, avx512=False, columns=4),
+    ],
+)
+def test_a_unit_without_avx512_hashes_as_hashlib_does(kind: Scheduled) -> None:
+    lines, constants = kind.text()
+    assert last_words(lines, constants, several=kind.several) == judge(eight(HEADER))
+    assert not [line for line in lines if re.search(r"[xy]mm(1[6-9]|[23]\d)|{1to8}|vprord|64 |xord", line)]
+    wide = [line for line in lines if "ymm" in line]
+    assert (not wide and lines[1] == "vzeroupper") == (kind.columns == 4)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_line_can_be_left_out(seed: int) -> None:
-    lines, constants = scheduled.unit_text(MANY, several=True)
+    lines, constants = text(MANY, several=True)
     # A constant pair is loaded for each nonce, though the one before has left it there.
     known = [line for line in lines if line.startswith("vmovq") and ("(%rdi)" in line or "(%r10)" in line)]
     idle = {"nop", ".p2align 6", *known}
@@ -73,7 +98,7 @@ def test_no_line_can_be_left_out(seed: int) -> None:
 
 @pytest.mark.parametrize(("template", "several"), [(ONE, False), (MANY, True)])
 def test_a_unit_has_the_instructions_that_are_counted_and_no_copies(template: Template, several: bool) -> None:  # noqa: FBT001
-    lines, _ = scheduled.unit_text(template, several=several)
+    lines, _ = text(template, several=several)
     layout = hybrid.plan().layout
     expected = layout.own if several else layout.own + layout.shared
     wide = Counter(line.split()[0] for line in lines if "ymm" in line)
@@ -95,16 +120,16 @@ def test_a_unit_has_the_instructions_that_are_counted_and_no_copies(template: Te
 
 @pytest.mark.parametrize("several", [False, True])
 def test_the_upper_half_of_the_low_registers_can_be_left_clean(several: bool) -> None:  # noqa: FBT001
-    lines, _ = scheduled.unit_text(replace(MANY, low=False), several=several)
+    lines, _ = text(replace(MANY, low=False), several=several)
     assert lines[1] == "vzeroupper"
     assert not [line for line in lines for n in range(16) if f"%ymm{n}," in f"{line},"]
-    assert [line for line in scheduled.unit_text(ONE, several=False)[0] if "%ymm13" in line]
+    assert [line for line in text(ONE, several=False)[0] if "%ymm13" in line]
 
 
 def test_a_unit_that_needs_more_memory_than_it_has_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hybrid, "UNIT_WORDS", hybrid.SPILLS + 8 * 3)
     with pytest.raises(ValueError, match="spill"):
-        scheduled.unit_text(ONE, several=False)
+        text(ONE, several=False)
 
 
 def test_constants_stand_once_each_and_aligned() -> None:
@@ -126,7 +151,7 @@ def test_logic_on_three_words_is_right() -> None:
     words = [0xF0F01234, 0xCCCC5678, 0xAAAA9ABC]
     processor.memory = {8 * n + lane: word for n, word in enumerate(words) for lane in range(8)}
     lines = scheduled.allocate(program, range(len(program)), range(16, 22), lambda n: f"{n}(%rdx)")
-    processor.run(line for operation in lines for line in operation)
+    processor.run([line for operation in lines for line in operation])
     functions = (INTEGERS.choose, INTEGERS.majority, INTEGERS.xor3)
     assert [processor.read("rsi", 8 * n, 1) for n in range(3)] == [[function(*words)] for function in functions]
 
