@@ -196,7 +196,7 @@ class _Run:
         temperatures = tuple(Reading(s.value, values[s]) for s in _TEMPERATURES if s in values)
         fans = tuple(Reading(s.value, values[s]) for s in (Sensor.FAN_RPM,) if s in values)
         power_w = None if self._info.virtual else values.get(Sensor.POWER_W)  # emulated watts are none
-        return Telemetry(
+        return Telemetry(  # without a power limit: none of these boards has one
             state=self._state(),
             fault=self._fault_now(),
             activity=self._activity(),
@@ -204,6 +204,7 @@ class _Run:
             power_source=None if power_w is None else "usb",
             temperatures_c=temperatures,
             fans_rpm=fans,
+            fan=values.get(Sensor.FAN_TOLD),
             frequency_hz=driver.hertz if driver else None,
             voltage_v=values.get(Sensor.CORE_V),
             expected_hps=driver.expected_hps if driver else None,

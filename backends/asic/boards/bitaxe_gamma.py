@@ -153,6 +153,7 @@ class BitaxeGamma(ChainBoard):
         values = {
             Sensor.BOARD_C: units.internal_c(self._byte(_INTERNAL)),
             Sensor.FAN_RPM: units.tach_rpm(self._byte(_TACH_LOW) | self._byte(_TACH_HIGH) << 8),
+            Sensor.FAN_TOLD: min(self._byte(_FAN), _FAN_FULL) / _FAN_FULL,
         }
         if self._up:
             chip_c = units.diode_c(self._byte(_EXTERNAL_HIGH) << 8 | self._byte(_EXTERNAL_LOW))

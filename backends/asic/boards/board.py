@@ -27,6 +27,7 @@ class Sensor(Enum):
     CORE_V = "core"
     INPUT_A = "input-current"
     FAN_RPM = "fan"
+    FAN_TOLD = "fan-told"  # what the fan is told, 0 .. 1
     POWER_W = "power"
 
 

@@ -24,6 +24,7 @@ HEALTHY = {
     Sensor.INPUT_V: 5.0,
     Sensor.CORE_V: 1.15,
     Sensor.FAN_RPM: 4000.0,
+    Sensor.FAN_TOLD: 1.0,
     Sensor.POWER_W: 18.0,
 }
 SCALE = 2.0**-28  # a result of difficulty one takes 16 hashes

@@ -289,7 +289,8 @@ def test_telemetry_is_what_the_sensors_said_and_watts_only_where_they_are_real(*
         told = device.telemetry()
         degrees = {reading.sensor: reading.value for reading in told.temperatures_c}
         assert degrees == {"chip": 50.0, "regulator": 60.0, "board": 35.0}
-        assert (told.voltage_v, told.fans_rpm[0].value) == (1.15, 4000.0)
+        assert (told.voltage_v, told.fans_rpm[0].value, told.fan) == (1.15, 4000.0, 1.0)
+        assert told.power_limit_w is None
         assert (told.power_w, told.power_source) == ((None, None) if virtual else (18.0, "usb"))
         until(lambda: device.telemetry().frequency_hz == 525e6)
         assert device.telemetry().expected_hps == board.kind.hashes_per_hz * 525e6 * SCALE

@@ -141,7 +141,7 @@ class FakeRaw:
         self.output_v = 0.0
         self.scale = 0.5  # what the regulator thinks its divider is, before it is told
         self.i2c: dict[int, dict[int, bytes]] = {
-            0x4C: {0xFD: b"\x16", 0x01: b"\x37", 0x10: b"\x40", 0x00: b"\x1e", 0x46: b"\x6c", 0x47: b"\x05"},
+            0x4C: {0xFD: b"\x16", 0x01: b"\x37", 0x10: b"\x40", 0: b"\x1e", 0x46: b"\x6c", 0x47: b"\5", 0x4C: b"\0"},
             0x24: {0x20: b"\x17", 0x88: b"\x28\xe8", 0x8C: b"\x0c\x00", 0x8D: b"\x32\x00"},
         }
         self.log: list[bytes] = []

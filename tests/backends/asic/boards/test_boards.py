@@ -377,6 +377,7 @@ def test_the_gammas_readings_are_in_si_units() -> None:
     assert values[Sensor.CHIP_C] == 55.25
     assert values[Sensor.BOARD_C] == 30.0
     assert values[Sensor.FAN_RPM] == pytest.approx(5400000 / 0x056C)
+    assert values[Sensor.FAN_TOLD] == 1.0
     assert values[Sensor.INPUT_V] == 5.0
     assert values[Sensor.CORE_V] == pytest.approx(1.15, abs=0.002)
     assert values[Sensor.REGULATOR_C] == 50.0
