@@ -72,6 +72,13 @@ def test_what_this_process_holds_is_no_obstacle_to_it(seen: dict[str, Any]) -> N
     assert seen["compac_f"]["obstacle_of_ours"] is None
 
 
+def test_a_second_program_is_refused_and_disturbs_nothing(seen: dict[str, Any]) -> None:
+    obstacle, error = seen["compac_f"]["second_program"]
+    assert "in use by python" in obstacle
+    assert error.startswith("Taken: ")
+    assert seen["compac_f"]["chip_after_second_program"] == "aa5513971800000006"
+
+
 def test_a_user_without_rights_is_told_the_rule_without_and_with_an_attempt(seen: dict[str, Any]) -> None:
     obstacle, error = seen["nobody"]
     assert "no permission" in obstacle

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,37 @@ class Notices:
         self.count += 1
 
 
-def nobody() -> tuple[int, int]:
-    """A process that gives up its rights, forked before libusb has threads: what it is told when it wants a device.
+def other_program(*, rights: bool) -> Callable[[], Any]:
+    """A process of its own, forked before libusb has threads, which tries to have the first device when it is called.
 
-    Write to the first descriptor to make it try; the second one gives its answer.
+    The call gives what it is told: by looking, and by trying.
     """
     go, start = os.pipe()
     answer, said = os.pipe()
-    if os.fork():
-        return start, answer
-    os.read(go, 1)
+    if not os.fork():
+        try:
+            os.read(go, 1)
+            if not rights:
+                give_up_rights()
+            bus = RealBus()
+            first = bus.scan()[0]
+            os.write(said, json.dumps([first.obstacle, refusal(bus, first)]).encode())
+        finally:
+            os._exit(0)
+    os.close(said)
+
+    def ask() -> Any:
+        os.write(start, b"!")
+        return json.loads(os.read(answer, 65_536))
+
+    return ask
+
+
+def give_up_rights() -> None:
     real._libusb()  # its file may lie where only root can read
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    bus = RealBus()
-    first = bus.scan()[0]
-    os.write(said, json.dumps([first.obstacle, refusal(bus, first)]).encode())
-    os._exit(0)
 
 
 def refusal(bus: RealBus, identity: UsbIdentity) -> str | None:
@@ -81,7 +95,7 @@ def chip(bridge: Bridge) -> str:
     return data[:9].hex()
 
 
-def compac_f(bus: RealBus, identity: UsbIdentity) -> dict[str, Any]:
+def compac_f(bus: RealBus, identity: UsbIdentity, second: Callable[[], Any]) -> dict[str, Any]:
     bridge = (device := open_device(bus, identity)).bridge(0)
     facts: dict[str, Any] = {"baud": bridge.set_baud(115_200), "claimed": drivers(bus, identity.path)}
     bridge.gpio(0x0F, 0x02)
@@ -89,6 +103,8 @@ def compac_f(bus: RealBus, identity: UsbIdentity) -> dict[str, Any]:
     facts["chip"] = chip(bridge)
     began = time.monotonic()
     facts["silence"] = [bridge.read(0.5).hex(), time.monotonic() - began]
+    facts["second_program"] = second()
+    facts["chip_after_second_program"] = chip(bridge)
     facts["obstacle_of_ours"] = next(found.obstacle for found in bus.scan() if found.path == identity.path)
     device.port_reset()
     bridge.reset()
@@ -162,19 +178,18 @@ def unplugged(bus: RealBus, identity: UsbIdentity, port: int, notices: Notices) 
 
 def main() -> None:
     port = int(sys.argv[1])
-    start, answer = nobody()
+    nobody, second = other_program(rights=False), other_program(rights=True)
     bus, notices = RealBus(), Notices()
     end = bus.watch(notices)
     for place in (1, 2, 3):
         attach(port, place)
     until(lambda: [bool(i.driver) for found in bus.scan() for i in found.interfaces] == [True] * 7)
     stick, board, two_ports = bus.scan()
-    os.write(start, b"!")
     facts: dict[str, Any] = {
         "scan": [[found.path, found.manufacturer, found.product, found.obstacle] for found in bus.scan()],
         "noticed": notices.count > 0,
-        "nobody": json.loads(os.read(answer, 65_536)),
-        "compac_f": compac_f(bus, stick),
+        "nobody": nobody(),
+        "compac_f": compac_f(bus, stick, second),
         "gamma": gamma(bus, board),
         "compac_a1": compac_a1(bus, two_ports),
         "terminal": terminal_in_use(bus, stick),
