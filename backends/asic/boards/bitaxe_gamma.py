@@ -13,14 +13,13 @@ from backends.asic.boards import sensors as units
 from backends.asic.boards.bitaxe_raw import ControlPort, read_i2c, set_i2c_frequency, set_pin, write_i2c
 from backends.asic.boards.board import BoardKind, Limits, Readings, Sensor
 from backends.asic.boards.chain import (
-    CORES_ON,
     IO_DRIVE,
     START_TICKET_BITS,
     ChainBoard,
     Options,
-    addresses,
     count_chips,
     name_chips,
+    wake_chips,
     writes,
 )
 from backends.asic.boards.script import Act, Baud, Pause, Script, Send, attempt_all
@@ -61,6 +60,7 @@ KIND = BoardKind(
 CORE_V = 1.15  # the only voltage that is ever set
 
 _RESET_PIN, _LOW, _HIGH = 0, 0, 1
+_CORE_CLOCK = (Register.CORE_MAILBOX, 0x8000_8B00), (Register.CORE_MAILBOX, 0x8000_800C)
 _FAST_BAUD = 1_041_667
 _CHIP_FAST = 0x1130_0200  # in FAST_UART: 25 MHz / (8 * 3)
 _VOLTAGE_TOLERANCE = 0.1
@@ -206,20 +206,11 @@ def start() -> Script[int]:
     yield Send(chain_inactive(), 0.01)
     yield from name_chips(chips)
     yield from writes(
-        (Register.CORE_MAILBOX, 0x8000_8B00),
-        (Register.CORE_MAILBOX, 0x8000_800C),
+        *_CORE_CLOCK,
         (Register.TICKET_MASK, Ticket(START_TICKET_BITS).register),
         (Register.IO_DRIVE, IO_DRIVE),
     )
-    for address in addresses(chips):
-        yield from writes(
-            (Register.SOFT_RESET, 0x0007_01F0),
-            (Register.MISC_CONTROL, 0xF000_C100),
-            (Register.CORE_MAILBOX, 0x8000_8B00),
-            (Register.CORE_MAILBOX, 0x8000_800C),
-            (Register.CORE_MAILBOX, CORES_ON),
-            address=address,
-        )
+    yield from wake_chips(chips, 0x0007_01F0, 0xF000_C100, _CORE_CLOCK)
     yield from writes(
         (Register.ADC_CONTROL, 0x0000_4480),
         (Register.ANALOG_MUX, 2),

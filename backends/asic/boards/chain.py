@@ -6,6 +6,7 @@ A board adds how it is started (`_start`, a script), how its power is cut (`_cut
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,8 +28,8 @@ START_TICKET_BITS = 8  # difficulty 256, until it is told a target
 GAP_S = 0.01  # between register writes
 
 # Of BM1362 and BM1370 alike.
-CORES_ON = 0x8000_82AA  # in CORE_MAILBOX: every core searches
 IO_DRIVE = 0x0001_1111
+_CORES_ON = 0x8000_82AA  # in CORE_MAILBOX: every core searches
 
 _EARLY = 0.05, 0.002  # of a piece, and seconds: a host that is a little late must not leave the chips without work
 _GATE_S = 1.0
@@ -216,6 +217,13 @@ def name_chips(chips: int) -> Script[None]:
     """Give each chip its address; they were made inactive before."""
     for address in addresses(chips):
         yield Send(set_address(address), GAP_S)
+
+
+def wake_chips(chips: int, soft_reset: int, misc: int, core_clock: Iterable[tuple[int, int]]) -> Script[None]:
+    """Each chip by itself: out of its soft reset, clocked, and every core searching. As BM1362 and BM1370 want it."""
+    reset = (Register.SOFT_RESET, soft_reset), (Register.MISC_CONTROL, misc)
+    for address in addresses(chips):
+        yield from writes(*reset, *core_clock, (Register.CORE_MAILBOX, _CORES_ON), address=address)
 
 
 def writes(*registers: tuple[int, int], address: int | None = None, pause_s: float = GAP_S) -> Script[None]:

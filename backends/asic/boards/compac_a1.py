@@ -12,14 +12,13 @@ from contextlib import suppress
 
 from backends.asic.boards.board import BoardKind, Limits, Readings, Sensor
 from backends.asic.boards.chain import (
-    CORES_ON,
     IO_DRIVE,
     START_TICKET_BITS,
     ChainBoard,
     Options,
-    addresses,
     count_chips,
     name_chips,
+    wake_chips,
     writes,
 )
 from backends.asic.boards.script import Act, Baud, Pause, Pins, Script, Send, attempt_all
@@ -49,6 +48,7 @@ KIND = BoardKind(
 CORE_V = 0.3  # cgminer's default, and the only voltage that is ever set
 
 _PINS, _OFF, _ON = 0x7, 0x7, 0x0
+_CORE_CLOCK = (Register.CORE_MAILBOX, 0x8000_8540), (Register.CORE_MAILBOX, 0x8000_8008)
 
 _ASK_VERSION, _ASK_MASK, _ASK_ALL = b"?v", b"M.", b"G."
 _REGULATOR_ON, _REGULATOR_OFF, _LIGHT = b"BO", b"B-", b"LN"
@@ -192,18 +192,9 @@ def start(chips: int) -> Script[None]:
     yield Send(chain_inactive(), 0.03)
     yield from name_chips(chips)
     yield from writes(
-        (Register.CORE_MAILBOX, 0x8000_8540),
-        (Register.CORE_MAILBOX, 0x8000_8008),
+        *_CORE_CLOCK,
         (Register.TICKET_MASK, Ticket(START_TICKET_BITS).register),
         (Register.ANALOG_MUX, 3),
         (Register.IO_DRIVE, IO_DRIVE),
     )
-    for address in addresses(chips):
-        yield from writes(
-            (Register.SOFT_RESET, 0x0000_0002),
-            (Register.MISC_CONTROL, 0xB000_C100),
-            (Register.CORE_MAILBOX, 0x8000_8540),
-            (Register.CORE_MAILBOX, 0x8000_8008),
-            (Register.CORE_MAILBOX, CORES_ON),
-            address=address,
-        )
+    yield from wake_chips(chips, 0x0000_0002, 0xB000_C100, _CORE_CLOCK)
