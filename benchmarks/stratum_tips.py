@@ -26,7 +26,8 @@ from benchmarks import stratum_pool
 from benchmarks.tips import Stopwatch, timed_cpu
 from miner.engine import Engine
 from miner.sources.stratum.source import StratumSource
-from miner.work.manager import Limits, Manager
+from miner.work.limits import Limits
+from miner.work.manager import Manager
 
 FIGURES = ("wire_to_work_s", "wire_to_scan_s")
 HARD = 1e6  # no share is found

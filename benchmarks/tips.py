@@ -40,7 +40,8 @@ from miner.engine import Engine
 from miner.sources.base import Post
 from miner.sources.synthetic import SyntheticChain, SyntheticOptions
 from miner.work.events import SourceUp
-from miner.work.manager import Limits, Manager
+from miner.work.limits import Limits
+from miner.work.manager import Manager
 from miner.work.share import Share
 
 FIGURES = ("wire_to_work_s", "handled_to_work_s", "handled_to_scan_s")

@@ -45,7 +45,8 @@ from miner.ui.quantities import hash_rate
 from miner.ui.screen import Screen, possible
 from miner.ui.tail import Tail
 from miner.work.events import Finish
-from miner.work.manager import Limits, Manager
+from miner.work.limits import Limits
+from miner.work.manager import Manager
 from miner.work.strategy import Quota
 
 log = structlog.get_logger(__name__)

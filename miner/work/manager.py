@@ -29,11 +29,9 @@ Time comes in as `now`, seconds on a monotonic clock; what to do comes out as ef
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import assert_never
 
 from miner.chain.target import DIFFICULTY_ONE, Target
@@ -57,6 +55,8 @@ from .events import (
     Tick,
 )
 from .job import Job
+from .limits import Limits
+from .outbox import Outbox
 from .share import Answer, Share
 from .strategy import Candidate, Strategy, first_ready
 from .tips import Tips
@@ -65,21 +65,6 @@ LIVE_JOBS = 16  # of one source
 GRACE_S = 30.0  # how long the last job of a lost source is worked on
 EXHAUSTED_S = 2.0  # how long devices wait on a job without headers before another source is mined
 REST_S = 60.0  # how long that lasts, unless there is a new job before
-ANSWER_S = 120.0  # how long a share waits for its answer
-PENDING_SHARES = 4096
-SOLVED_PARENTS = 64
-SENT_SHARES = 8192  # remembered, so that none is sent twice
-
-_share_ids = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop by itself; None: never."""
-
-    blocks: int | None = None  # accepted
-    shares: int | None = None  # accepted
-    seconds: float | None = None  # of mining
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +104,7 @@ class Manager:
         self._limits = limits or Limits()
         self._strategy = strategy
         self._served: Job | None = None
-        self._pending: OrderedDict[int, Share] = OrderedDict()
-        self._sent: OrderedDict[tuple[int, bytes, int, int, int], None] = OrderedDict()
-        self._solved: OrderedDict[tuple[str, bytes], int] = OrderedDict()  # parent -> our block on it, not refused
+        self._outbox = Outbox()
         self._shares: Counter[str] = Counter()
         self._best: int | None = None  # the lowest hash yet
         self._began = False
@@ -139,7 +122,7 @@ class Manager:
     @property
     def pending(self) -> Mapping[int, Share]:
         """Shares that were sent and not answered yet, by id; a live view."""
-        return MappingProxyType(self._pending)
+        return self._outbox.pending
 
     @property
     def best_difficulty(self) -> float | None:
@@ -200,7 +183,8 @@ class Manager:
             case Tick():
                 self._count(event.hashes)
                 self._notice_exhausted(event.exhausted, now)
-                self._give_up_waiting(now)
+                for share in self._outbox.overdue(now):
+                    self._abandon(share)
             case _:
                 assert_never(event)
         retire: list[Effect] = [Retire(tuple(retired))] if retired else []
@@ -221,7 +205,7 @@ class Manager:
 
     def dismiss(self, name: str, now: float) -> list[Effect]:
         """Forget a source that was leaving, but for its account; one that comes back under its name begins anew."""
-        for share in [share for share in self._pending.values() if share.job.source == name]:
+        for share in [share for share in self.pending.values() if share.job.source == name]:
             self._abandon(share)
         self._tips.forget(name)
         gone = self._sources.pop(name)
@@ -231,7 +215,7 @@ class Manager:
 
     def close(self) -> None:
         """The end: what was not answered by now will not be, but for blocks, which their source still has."""
-        for share in [share for share in self._pending.values() if not share.block]:
+        for share in [share for share in self.pending.values() if not share.block]:
             self._abandon(share)
 
     def _source(self, name: str) -> _Source:
@@ -344,7 +328,7 @@ class Manager:
 
     def _sort(self, found: Found, now: float) -> list[Effect]:
         """Health, share or block? The last two are sent, once."""
-        job, hit = found.job, found.hit
+        job = found.job
         source = self._source(job.source)
         self._best = found.hash if self._best is None else min(self._best, found.hash)
         block = found.hash <= job.network_target
@@ -354,34 +338,13 @@ class Manager:
         if not self._worth_sending(found, stale=stale):
             source.account = source.account.kept_back()
             return []
-        key = (job.id, found.extranonce2, hit.nonce, hit.version, hit.ntime)
-        if key in self._sent:
+        share = self._outbox.share(found, now, block=block, stale=stale)
+        if share is None:
             return []
-        self._sent[key] = None
-        if len(self._sent) > SENT_SHARES:
-            self._sent.popitem(last=False)
-        share = Share(
-            id=next(_share_ids),
-            job=job,
-            device=found.device,
-            extranonce2=found.extranonce2,
-            nonce=hit.nonce,
-            version=hit.version,
-            ntime=hit.ntime,
-            hash=found.hash,
-            block=block,
-            stale=stale,
-            found_at=now,
-        )
-        if block:
-            self._solved[job.source, job.prev_hash] = share.id
-            if len(self._solved) > SOLVED_PARENTS:
-                self._solved.popitem(last=False)
         self._shares[found.device] += 1
         source.account = source.account.sent()
-        self._pending[share.id] = share
-        if len(self._pending) > PENDING_SHARES:
-            self._abandon(next((old for old in self._pending.values() if not old.block), share))
+        if (lost := self._outbox.crowded_out()) is not None:
+            self._abandon(lost)
         return [Submit(share)]
 
     def _worth_sending(self, found: Found, *, stale: bool) -> bool:
@@ -393,34 +356,21 @@ class Manager:
         job = found.job
         if found.hash <= job.share_target and job.share_target != job.network_target:
             return not stale or found.hash <= job.network_target
-        return self._solved.get((job.source, job.prev_hash)) is None and not self._blocks_under_way()
+        return not self._outbox.solved(job) and not self._blocks_under_way()
 
     def _settle(self, answer: Answer, now: float) -> None:
         """Book an answer; one to a share that nobody waits for is not counted twice."""
-        share = self._pending.pop(answer.share_id, None)
+        share = self._outbox.settle(answer)
         if share is None:
             return
-        parent = (share.job.source, share.job.prev_hash)
-        if not answer.accepted and self._solved.get(parent) == share.id:
-            del self._solved[parent]
         source = self._sources[share.job.source]
         difficulty = answer.difficulty
         if difficulty is None:
             difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty
         source.account = source.account.answered(answer, difficulty, share.found_at, now)
 
-    def _give_up_waiting(self, now: float) -> None:
-        for share in list(self._pending.values()):
-            if now - share.found_at < ANSWER_S:
-                break
-            if not share.block:  # a source sends a block until it is answered, however long that takes
-                self._abandon(share)
-
     def _abandon(self, share: Share) -> None:
-        del self._pending[share.id]
-        parent = (share.job.source, share.job.prev_hash)
-        if self._solved.get(parent) == share.id:
-            del self._solved[parent]
+        self._outbox.abandon(share)
         source = self._sources[share.job.source]
         source.account = source.account.unanswered()
 
@@ -439,26 +389,15 @@ class Manager:
 
     def _blocks_under_way(self) -> bool:
         """Whether those that are not answered yet may be the last that are wanted: so many and no more."""
-        if self._limits.blocks is None:
-            return False
-        unanswered = sum(1 for share in self._pending.values() if share.block)
-        return self._blocks + unanswered >= self._limits.blocks
+        return self._limits.blocks is not None and self._limits.enough_blocks(self._blocks + self._outbox.blocks)
 
     @property
     def _blocks(self) -> int:
         return sum(account.blocks_accepted for account in self._accounts)
 
     def _limit_reached(self) -> Finish | None:
-        limits, accounts = self._limits, self._accounts
-        if limits.blocks is not None and self._blocks >= limits.blocks:
-            return Finish(ok=True, reason=f"{self._blocks} blocks accepted")
-        if limits.shares is not None:
-            shares = sum(account.accepted for account in accounts)
-            if shares >= limits.shares:
-                return Finish(ok=True, reason=f"{shares} shares accepted")
-        if limits.seconds is not None and self._mined_s >= limits.seconds:
-            return Finish(ok=True, reason=f"mined for {limits.seconds:g} seconds")
-        return None
+        shares = sum(account.accepted for account in self._accounts)
+        return self._limits.reached(blocks=self._blocks, shares=shares, mined_s=self._mined_s)
 
     def _nothing_left(self) -> Finish | None:
         if any(source.failed is None for source in self._sources.values()):

@@ -20,7 +20,8 @@ from miner.telemetry.alarm_rules import MINER, Thresholds, rules
 from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import Snapshot
 from miner.work.events import Finish, NewJob, SourceDown, SourceFailed, SourceUp
-from miner.work.manager import Limits, Manager
+from miner.work.limits import Limits
+from miner.work.manager import Manager
 from miner.work.share import Share
 from miner.work.watch import Patience
 

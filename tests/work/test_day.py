@@ -29,7 +29,8 @@ from miner.work.events import (
 )
 from miner.work.feed import DEAD_JOBS, LIVE_WORKS, DeviceFeed
 from miner.work.lease import Leases
-from miner.work.manager import LIVE_JOBS, PENDING_SHARES, Manager
+from miner.work.manager import LIVE_JOBS, Manager
+from miner.work.outbox import PENDING_SHARES
 from miner.work.share import Reason, Share
 from miner.work.watch import DeviceWatch, Disable, Observation, Restart
 from tests.work.making import a_device

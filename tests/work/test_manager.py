@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from miner.chain.target import DIFFICULTY_ONE
-from miner.work import manager as manager_module
+from miner.work import outbox as outbox_module
 from miner.work.account import Account
 from miner.work.errors import UnknownSource
 from miner.work.events import (
@@ -24,7 +24,9 @@ from miner.work.events import (
     Tick,
 )
 from miner.work.job import Job
-from miner.work.manager import ANSWER_S, EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Limits, Manager
+from miner.work.limits import Limits
+from miner.work.manager import EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Manager
+from miner.work.outbox import ANSWER_S
 from miner.work.share import Answer, Reason, Share
 from miner.work.strategy import Candidate, first_ready
 from miner.work.tips import BEHIND_S
@@ -394,14 +396,12 @@ def test_a_share_without_an_answer_is_given_up_and_a_block_is_not(desk: Desk) ->
 
 
 def test_what_is_pending_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manager_module, "PENDING_SHARES", 3)
-    monkeypatch.setattr(manager_module, "SENT_SHARES", 3)
+    monkeypatch.setattr(outbox_module, "PENDING_SHARES", 3)
     job = desk.up(job=a_job(network_target=1000))
     block = desk.share(job, 0, 1000)
     shares = [desk.share(job, nonce) for nonce in range(1, 6)]
     assert list(desk.manager.pending) == [block.id, shares[-2].id, shares[-1].id]
     assert dict(desk.account().rejected) == {Reason.UNANSWERED: 3}
-    assert len(desk.manager._sent) == 3
 
 
 def test_connecting_again_is_counted_and_connecting_is_not(desk: Desk) -> None:
