@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from hypothesis import settings
 
 import native
 from backends import cpu
+from backends.asic.virtual.chips.search import Engine
 from backends.cpu import choice, cores
+from backends.cpu.workshop import Workshop
+from tests.sharing import locked, shared
 
 settings.register_profile("angara", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("angara")
@@ -37,34 +41,59 @@ def logs_as_they_come() -> Iterator[None]:
         structlog.reset_defaults()
 
 
-@pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the miners that tests start keep compiled kernels: compiled once for each worker.
-
-    They remember that the kernel which compiles quickest is the fastest, so that no test measures the others.
-    """
-    state = tmp_path_factory.mktemp("kernels")
-    cache = cpu.open_cache(state, native.host_features())
-    quickest = quickest_candidate()
-    rates = {x.name: {1: 1.0 + (x == quickest), 16: 1.1 + (x == quickest)} for x in cpu.candidates()}
-    choice.write(
-        cache.folder, cores.model(), {name: choice.Outcome(rates_hps=by_count) for name, by_count in rates.items()}
-    )
-    return state / "kernels"
+@pytest.fixture(scope="session", autouse=True)
+def opencl_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What pip's OpenCL runtime compiles is compiled once per test run, and not left in a user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCL_CACHE_DIR", str(shared(tmp_path_factory) / "pocl"))  # read when the runtime is loaded
+        yield
 
 
 @pytest.fixture(scope="session")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder for the kernels of this process: compiled once per test run, all workers share it."""
-    own = tmp_path_factory.getbasetemp()
-    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "native-state"
+    return shared(tmp_path_factory) / "native-state"
 
 
 @pytest.fixture(scope="session")
 def cache(state: Path) -> cpu.KernelCache:
-    opened = cpu.open_cache(state, native.host_features())
-    assert opened.unusable is None
+    """Holds the quickest candidate from the start."""
+    with locked(state.with_suffix(".lock")):
+        opened = cpu.open_cache(state, native.host_features())
+        assert opened.unusable is None
+        if not opened.holds(quickest_candidate().name):
+            Workshop([quickest_candidate()], opened, cores.model()).prove(quickest_candidate().name)
     return opened
+
+
+@pytest.fixture(scope="session")
+def kernels(state: Path, cache: cpu.KernelCache) -> Path:
+    """What the miners that tests start find compiled: the quickest candidate alone.
+
+    They remember that it is the fastest, so that no test measures the others.
+    """
+    own = state.with_name("kernels-state")
+    with locked(own.with_suffix(".lock")):
+        if not own.exists():
+            folder = cpu.open_cache(own, native.host_features()).folder
+            assert folder and cache.folder
+            quickest = quickest_candidate()
+            for part in cache.folder.iterdir():
+                if part.name in {quickest.name, quickest.name + "+", "midstates", f"fill-{quickest.name}"}:
+                    shutil.copytree(part, folder / part.name)
+            rates = {x.name: {1: 1.0 + (x == quickest), 16: 1.1 + (x == quickest)} for x in cpu.candidates()}
+            record = {name: choice.Outcome(rates_hps=by_count) for name, by_count in rates.items()}
+            choice.write(folder, cores.model(), record)
+    return own / "kernels"
+
+
+@pytest.fixture(scope="session")
+def engine(cache: cpu.KernelCache) -> Engine:
+    """What virtual chips search with, loaded before any test counts seconds, as are the midstates of the Compac F."""
+    engine = Engine(cache)
+    assert engine.rate_hps > 0
+    native.midstates(bytes(64), (0,), cache.folder_for("midstates"))
+    return engine
 
 
 @pytest.fixture(scope="session", params=[x.name for x in cpu.candidates() if x.unusable is None])

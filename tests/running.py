@@ -53,7 +53,7 @@ class Miner:
 class Home:
     """An operator's home: each miner started from it has a working folder of its own, and they share a state folder.
 
-    `kernels` holds compiled kernels and may be shared between homes, so that they are compiled once.
+    `kernels` holds compiled kernels, so that no home compiles them again.
     """
 
     def __init__(self, folder: Path, kernels: Path, state: str = "state") -> None:
@@ -66,7 +66,6 @@ class Home:
             "NO_COLOR": "1",
             "OCL_ICD_VENDORS": str(folder / "none.icd"),  # what pip's runtime is not to be asked for at every start
         }
-        self._kernels = kernels
         # Copies, not links: a cache of code is used only where it lies in a folder that is nobody else's.
         shutil.copytree(kernels, self.state / "kernels")
         self.state.chmod(0o700)
@@ -84,8 +83,6 @@ class Home:
             if miner.process.poll() is None:
                 miner.process.kill()
                 miner.process.wait()
-        if not any(self._kernels.glob("*/*/proven")):
-            shutil.copytree(self.state / "kernels", self._kernels, dirs_exist_ok=True)
 
 
 @contextmanager

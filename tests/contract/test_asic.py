@@ -15,19 +15,10 @@ from backends.asic.driver import Terms
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.base import Device, Host, Work
-from backends.cpu import KernelCache
 from backends.testing import DeviceContract
 
 _SCALE = 2.0**-20  # a hit of difficulty one has 12 zero bits
 _HASTE = 20
-
-
-@pytest.fixture(scope="module")
-def engine(cache: KernelCache) -> Engine:
-    """What finds nonces; compiled before any test counts seconds."""
-    engine = Engine(cache)
-    assert engine.rate_hps > 0
-    return engine
 
 
 class TestAsic(DeviceContract):

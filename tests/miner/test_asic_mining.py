@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import native
 from backends import asic
 from backends.asic import backend as asic_backend
 from backends.asic import virtual
@@ -21,7 +20,6 @@ from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.asic.usb.real import RealBus
 from backends.asic.virtual import Fault, VirtualBus
 from backends.asic.virtual.chips.search import Engine
-from backends.cpu import KernelCache
 from miner import state_dir
 from miner.arguments import parse
 from miner.cli import main
@@ -38,21 +36,11 @@ USER = "account.worker"
 KINDS = ("compac-f", "bitaxe-gamma", "compac-a1")
 
 
-@pytest.fixture(scope="module")
-def engine(cache: KernelCache) -> Engine:
-    """What virtual chips search with; compiled here once, as are the midstates of the Compac F."""
-    engine = Engine(cache)
-    assert engine.rate_hps > 0
-    native.midstates(bytes(64), (0,), cache.folder_for("midstates"))
-    return engine
-
-
-@pytest.mark.usefixtures("engine")
-def test_each_kind_of_board_mines_fifty_shares_and_ends_well(tmp_path: Path, state: Path) -> None:
+def test_each_kind_of_board_mines_fifty_shares_and_ends_well(tmp_path: Path, kernels: Path) -> None:
     with ExitStack() as held:
         runs = []
         for kind in KINDS:
-            operator = held.enter_context(home(tmp_path / kind, state / "kernels"))
+            operator = held.enter_context(home(tmp_path / kind, kernels))
             pool = held.enter_context(VirtualPool(EASY))
             said = tmp_path / kind / "summary.json"
             words = ("--backend", "asic", "--virtual", kind, "--pool", pool.url, "--user", USER, "--shares", "50")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +13,9 @@ from tests.real.cache import REPOSITORY as ROOT
 
 def soak(kernels: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     command = [sys.executable, "-m", "tests.soak", "--out", str(folder / "out"), "--keep", str(folder), *arguments]
-    known = ["--kernels", str(kernels)] if any(kernels.iterdir()) else []
-    done = subprocess.run([*command, *known], capture_output=True, text=True, check=False, cwd=ROOT)
+    command += ["--kernels", str(kernels)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (folder / "out").exists(), done.stderr
-    if not known:
-        shutil.copytree(folder / "state" / "kernels", kernels, dirs_exist_ok=True)
     return done.returncode, json.loads((folder / "out").read_text())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import random
 import statistics
 import time
@@ -20,6 +19,7 @@ from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.runtime import Identity, find
 from backends.opencl.scan import DeviceSearch, open_search
 from backends.opencl.source import PAIRS, Form
+from tests.sharing import locked
 
 pytestmark = pytest.mark.timeout(400)  # for compiling on a busy machine; a quiet one takes 5 to 12 s for each form
 
@@ -31,8 +31,7 @@ VERSIONS = [0x20000000 | row << 13 for row in range(4)]
 
 @pytest.fixture(scope="session", params=[(EIGHT,), (TWO,)], ids=["8x1", "4x2"])
 def search(request: pytest.FixtureRequest, processor: Identity, folder: Path) -> Iterator[DeviceSearch]:
-    with (folder / "lock").open("w") as lock:  # the other worker takes what this one has compiled
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "lock"):  # the other worker takes what this one has compiled
         opened = open_search(processor, request.param, folder)
     assert isinstance(opened, DeviceSearch)
     yield opened

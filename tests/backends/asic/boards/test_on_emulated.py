@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,10 +17,9 @@ from backends.asic.boards.script import Clock
 from backends.asic.chips.ticket import UNIT
 from backends.asic.usb.device import open_device
 from backends.asic.virtual import VirtualBus
+from backends.asic.virtual.chips.search import Engine
 from backends.base import DeviceFault, Hit
-from backends.cpu import open_cache
 from backends.testing import Template
-from native import host_features
 
 SCALE_BITS = 20  # one hash really done stands for so many powers of two of the board's
 EASY = (UNIT << SCALE_BITS) | (1 << SCALE_BITS) - 1
@@ -31,9 +29,9 @@ PATIENCE_S = 20
 
 
 @contextmanager
-def opened(order: str, kernels: Path, clock: Clock = HURRIED) -> Iterator[Board]:
+def opened(order: str, engine: Engine, clock: Clock = HURRIED) -> Iterator[Board]:
     name = order.partition(",")[0]
-    bus = VirtualBus([order], scale=2.0**-SCALE_BITS, kernels=open_cache(kernels, host_features()))
+    bus = VirtualBus([order], scale=2.0**-SCALE_BITS, search=engine)
     try:
         [identity] = bus.scan()
         kind = recognise(identity)
@@ -48,8 +46,8 @@ def opened(order: str, kernels: Path, clock: Clock = HURRIED) -> Iterator[Board]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_starts_reads_mines_and_ends(name: str, kernels: Path) -> None:
-    with opened(name, kernels) as board:
+def test_it_starts_reads_mines_and_ends(name: str, engine: Engine) -> None:
+    with opened(name, engine) as board:
         assert board.bring_up() == board.kind.chips
         readings = board.sensors()
         assert readings.problem is None and readings.values.keys() >= board.kind.sensors
@@ -73,8 +71,8 @@ def test_it_starts_reads_mines_and_ends(name: str, kernels: Path) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_turned_off_by_another_thread_a_start_ends_at_once(name: str, kernels: Path) -> None:
-    with opened(f"{name},fault=dead-chip", kernels, Clock()) as board, ThreadPoolExecutor(1) as pool:
+def test_turned_off_by_another_thread_a_start_ends_at_once(name: str, engine: Engine) -> None:
+    with opened(f"{name},fault=dead-chip", engine, Clock()) as board, ThreadPoolExecutor(1) as pool:
         start = pool.submit(board.bring_up)  # would listen for seconds
         assert not wait([start], timeout=0.3).done
         before = time.monotonic()
