@@ -100,7 +100,7 @@ def test_a_switch_is_over_when_the_last_thread_scans_on_the_new_tip() -> None:
 def test_the_pipeline_benchmark_answers_every_question(tmp_path: Path, kernels: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, "-W", "error", "-m", "benchmarks", "pipeline", "--live", "--json", str(result)]
-    command += ["--pairs=1", "--seconds=1", "--starts=1", "--switches=3", "--threads=1"]
+    command += ["--pairs=1", "--seconds=0.6", "--starts=1", "--switches=3", "--threads=1"]
     command += ["--state", str(kernels.parent)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (answer.returncode, answer.stderr) == (0, "")
