@@ -42,6 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     configuration = loaded.configuration
     logs.configure(configuration.log_format, configuration.log_level, secrets=configuration.secrets)
+    try:
+        status = _run(arguments, loaded)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as in miner devices | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return ExitCode.FAILED
+    return status
+
+
+def _run(arguments: Arguments, loaded: Loaded) -> int:
+    configuration = loaded.configuration
     match arguments.command:
         case "devices":
             return _devices(configuration, as_json=arguments.json)

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +51,17 @@ def test_it_mines_accepted_blocks_and_says_what_it_did(start: Start, tmp_path: P
     assert summary["hashes_per_second"] == pytest.approx(summary["hashes"] / summary["seconds"])
     assert [device["backend"] for device in summary["devices"]] == ["cpu"]
     assert "worthless" in miner.output()
+
+
+def test_whoever_reads_its_output_may_leave_early(environ: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "miner.cli", "check", "--backend", "cpu"]
+        done = subprocess.run(command, env=environ, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_with_enough_accepted_shares_it_ends(start: Start, tmp_path: Path) -> None:
