@@ -74,5 +74,5 @@ def _of_job(job: Job) -> list[str]:
     rolling = f"version bits {announced.under.mask:08x}" if announced.under.mask else "no version rolling"
     return [
         f"job {job.key} at height {job.height}, difficulty {Target(job.share_target).difficulty:g}, {rolling}",
-        f"its coinbase pays {len(outputs)} scripts",
+        f"its coinbase pays {len(outputs)} script{'s' if len(outputs) != 1 else ''}",
     ]
