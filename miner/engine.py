@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import structlog
 
-from backends.base import Device, DeviceInfo, State, Verdict
+from backends.base import Device, DeviceInfo, State
 from miner.chain.target import Target
 from miner.keeper import LOOK_S, Keeper
 from miner.metering import Metering
@@ -26,7 +26,8 @@ from miner.share_log import ShareLog
 from miner.sources.base import Source
 from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.alarms import Alarms
-from miner.telemetry.snapshot import WINDOWS_S, DeviceView, Snapshot, SourceView
+from miner.telemetry.snapshot import WINDOWS_S, Snapshot
+from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
     Event,
@@ -43,7 +44,7 @@ from miner.work.events import (
 )
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
-from miner.work.manager import Manager, Standing
+from miner.work.manager import Manager
 from miner.work.watch import DeviceWatch, Patience
 
 log = structlog.get_logger(__name__)
@@ -326,14 +327,16 @@ class Engine:
 
     def _take_snapshot(self) -> Snapshot:
         now = self._clock()
-        devices = tuple(self._device_view(keeper) for keeper in self._keepers.values())
+        devices = tuple(
+            device_view(keeper, self._manager.shares_of(device)) for device, keeper in self._keepers.items()
+        )
         served = self._manager.served
         snapshot = Snapshot(
             now=now,
             mining_s=self._manager.mining_s(now) if self._mined_s is None else self._mined_s,
             started_at=self._began_wall,
             devices=devices,
-            sources=tuple(_source_view(place, each, now) for place, each in enumerate(self._manager.standings)),
+            sources=tuple(source_view(place, each, now) for place, each in enumerate(self._manager.standings)),
             hashes=sum(device.hashes for device in devices),
             rate_hps={window: _sum(device.rate_hps[window] for device in devices) for window in WINDOWS_S},
             best_difficulty=self._manager.best_difficulty,
@@ -345,24 +348,6 @@ class Engine:
             return snapshot
         return self._metering.handle(snapshot, {name: keeper.seen_at for name, keeper in self._keepers.items()})
 
-    def _device_view(self, keeper: Keeper) -> DeviceView:
-        counts = keeper.feed.counts()
-        measured = keeper.feed.measured()
-        quiet = (Verdict.GOOD, Verdict.WRONG)
-        faults: Mapping[str, int] = {v.value: n for v, n in counts.verdicts.items() if v not in quiet}
-        return DeviceView(
-            info=keeper.info,
-            telemetry=keeper.telemetry,
-            hashes=counts.hashes,
-            rate_hps={window: keeper.feed.rate(window) for window in WINDOWS_S},
-            measured_hps=measured.hps if measured else None,
-            hits=counts.of(Verdict.GOOD),
-            hardware_errors=counts.of(Verdict.WRONG),
-            faults=faults,
-            shares=self._manager.shares_of(keeper.info.id),
-            restarts=keeper.restarts,
-        )
-
 
 def _log_alarm(alarm: Alarm) -> None:
     if alarm.stage is Stage.RESOLVED:
@@ -370,33 +355,6 @@ def _log_alarm(alarm: Alarm) -> None:
         return
     level = {Severity.INFO: log.info, Severity.WARNING: log.warning, Severity.CRITICAL: log.error}[alarm.severity]
     level("alarm", alarm=alarm.rule, subject=alarm.subject, text=alarm.detail)
-
-
-def _source_view(priority: int, standing: Standing, now: float) -> SourceView:
-    account, job = standing.account, standing.job
-    return SourceView(
-        name=standing.name,
-        connected=standing.connected,
-        active=standing.active,
-        priority=priority,
-        failed=standing.failed,
-        submitted=account.submitted,
-        accepted=account.accepted,
-        rejected={reason.value: count for reason, count in account.rejected.items()},
-        stale=account.stale,
-        blocks_accepted=account.blocks_accepted,
-        blocks_rejected=account.blocks_rejected,
-        accepted_difficulty=account.accepted_difficulty,
-        difficulty=Target(job.share_target).difficulty if job else None,
-        hashes=account.hashes,
-        latency_s=account.latency_s,
-        sending_s=account.sending_s,
-        answering_s=account.answering_s,
-        latencies=account.latencies,
-        reconnects=account.reconnects,
-        job_age_s=now - job.arrived if job else None,
-        behind=standing.behind,
-    )
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
