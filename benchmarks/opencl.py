@@ -1,7 +1,8 @@
 """How fast each OpenCL device hashes, with which form of the search, and how near that is to what it can do.
 
 Forms are built, examined and timed in processes of their own (`backends.opencl.tune`). The best then mines for a
-while as the miner does: two launches in flight, hits confirmed by hashlib, their number held against chance.
+while as the miner does: two launches in flight, hits confirmed by hashlib, their number held against chance. With
+--program the whole miner takes turns with that.
 """
 
 from __future__ import annotations
@@ -21,23 +22,20 @@ from rich.console import Console
 from rich.markup import escape
 
 import native
-from backends.base import NONCES
 from backends.opencl.errors import OpenclError
 from backends.opencl.program import open_folder
-from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.roofline import metal, most_hps, operations, slots_per_hash
 from backends.opencl.runtime import Identity, find, identities
 from backends.opencl.scan import open_search
-from backends.opencl.search import IN_FLIGHT, LAUNCH_S, Outcome, Search, Ticket
+from backends.opencl.search import LAUNCH_S, Search
 from backends.opencl.tune import Trial, Tuned, settle, untuned
-from benchmarks import floor, machine, report
-from benchmarks.measure import Spread, within_sigmas
+from benchmarks import floor, machine, opencl_program, report
+from benchmarks.launches import TARGET, Walk
+from benchmarks.measure import Spread
 from benchmarks.pace import Pace
+from benchmarks.program import ProgramError
 from miner.power import rapl
 from miner.power.errors import PowerError
-
-TARGET = (1 << 240) - 1  # a hit in 65536 hashes
-SIGMAS = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,15 +47,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-tune", action="store_true", help="measure the usual form only")
     parser.add_argument("--retune", action="store_true", help="measure again what --state-dir remembers")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keep programs and tuning here")
+    parser.add_argument("--program", action="store_true", help="hold the whole miner against the bare search, too")
+    parser.add_argument("--pairs", type=int, default=6, help="miner, bare search; --seconds each (%(default)s)")
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure every device that the options name; "wrong" is true if one miscounts or cannot be used."""
     try:
-        chosen = choose(identities(), options.device)
+        found = identities()
     except OpenclError as error:
-        chosen = []
+        found = []
         console.print(f"[red]nothing to measure:[/] {escape(str(error))}", highlight=False)
+    chosen = choose(found, options.device)
     if not chosen:
         console.print("no such OpenCL device", highlight=False)
     report.warn(console, machine.load_before())
@@ -67,7 +68,10 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             begun = machine.Clock.now()
             try:
                 result = measure(identity, state, options, console)
-            except OpenclError as error:
+                if options.program:
+                    figures = opencl_program.measure(identity, found, state, options, console)
+                    result["program"] = [figure.as_json() for figure in figures]
+            except (OpenclError, ProgramError) as error:
                 result = {"device": asdict(identity), "failed": str(error)}
                 console.print(f"[red]{escape(identity.name)}:[/] {escape(str(error))}", highlight=False)
             report.warn(console, disturbances := machine.disturbances(begun))
@@ -140,55 +144,6 @@ def mine(identity: Identity, search: Search, seconds: float) -> dict[str, Any]:
         "joules_per_hash": joules and joules / walk.hashes,
         "hits": walk.hits(),
     }
-
-
-class Walk:
-    """A search at work, as a miner's worker keeps it."""
-
-    def __init__(self, search: Search, job: Any) -> None:
-        self._search, self._job = search, job
-        self._flying: list[Ticket] = []
-        self._nonce = 0
-        self.outcomes: list[Outcome] = []
-
-    @property
-    def hashes(self) -> int:
-        return sum(x.hashes for x in self.outcomes)
-
-    def forget(self) -> None:
-        self.outcomes.clear()
-
-    def go(self, seconds: float, sensors: Callable[[], dict[str, float]] = dict) -> list[dict[str, float]]:
-        """Search for so long and to the end of what is in flight; what the sensors said once a second."""
-        readings, begun, read = [], time.perf_counter(), 0.0
-        while (now := time.perf_counter() - begun) < seconds or self._flying:
-            if now - read >= 1:
-                read = now
-                readings.append(sensors())
-            while len(self._flying) < IN_FLIGHT and now < seconds:
-                count = self._search.nonces(self._job)
-                if self._nonce + count > NONCES:
-                    self._nonce = 0
-                self._flying.append(self._search.launch(self._job, self._nonce, count))
-                self._nonce += count
-            self.outcomes.append(self._search.collect(self._flying.pop(0)))
-        return readings
-
-    def hits(self) -> dict[str, Any]:
-        """Found, expected by chance, false ones; "right" if nothing speaks against the search."""
-        found = [hit for x in self.outcomes for hit in x.hits]
-        checked = found[:: max(len(found) // 10_000, 1)]
-        wrong = sum(
-            (nonce, version) not in hits_by_hashlib(self._job.header76, [version], TARGET, [nonce])
-            for nonce, version in checked
-        )
-        expected = self.hashes * (TARGET + 1) / 2**256
-        return {
-            "found": len(found),
-            "expected": expected,
-            "wrong": wrong,
-            "right": not wrong and within_sigmas(len(found), expected, SIGMAS),
-        }
 
 
 def _most(identity: Identity, search: Search, clock_hz: float | None) -> float | None:

@@ -104,7 +104,7 @@ def _efficiency(options: argparse.Namespace, state: Path, progress: Progress) ->
     task = progress.add_task(f"program against kernel, {name}", total=options.pairs)
     by_clock, by_own_time, waited = [], [], []
     for number in range(options.pairs):
-        whole, kernel = _pair(
+        whole, kernel = pair(
             lambda: program.mine(state, options.seconds, threads, live=live),
             lambda: bare.measure(state, options.seconds, threads),
             second_first=number % 2 == 1,
@@ -120,7 +120,8 @@ def _efficiency(options: argparse.Namespace, state: Path, progress: Progress) ->
     ]
 
 
-def _pair(first: Callable[[], A], second: Callable[[], B], *, second_first: bool) -> tuple[A, B]:
+def pair(first: Callable[[], A], second: Callable[[], B], *, second_first: bool) -> tuple[A, B]:
+    """What both return, called in this order or the other."""
     if second_first:
         late = second()
         return first(), late

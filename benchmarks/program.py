@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ _POLL_S = 0.02
 _START_S = 60.0  # to compile, at worst, and to come to an end
 _LOOK_S = 0.25
 _NICE = 19  # the CPU backend's default
+_KEPT = (features.VARIABLE, "OCL_", "POCL_", "LD_LIBRARY_PATH")  # of the environment: the same kernels and drivers
 
 Process = subprocess.Popen[str]
 
@@ -58,6 +59,15 @@ class Mined:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """What was done on one device; processor_s: of all processes that took part."""
+
+    hashes: int
+    seconds: float
+    processor_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """How one run began."""
 
@@ -70,8 +80,8 @@ def mine(state: Path, seconds: float, threads: int, *, live: bool) -> Mined:
     with tempfile.TemporaryDirectory() as folder, _output(live=live) as output:
         summary = Path(folder) / "summary.json"
         log_format = "text" if live else "json"
-        options = ["--pool", "synthetic:", "--summary", str(summary), "--log-format", log_format]
-        with _miner(state, seconds, threads, options, output) as process:
+        options = ["--threads", str(threads), "--pool", "synthetic:", "--summary", str(summary)]
+        with _miner(state, seconds, [*options, "--log-format", log_format], output) as process:
             first = _wait_for_hashing(process, threads)
             before_s = _processor_s(process.pid) - sum(first.ran_s.values())
             last = first
@@ -86,10 +96,40 @@ def mine(state: Path, seconds: float, threads: int, *, live: bool) -> Mined:
     return Mined(did["hashes"], did["seconds"], after_s - before_s, last.waited_since(first), threads)
 
 
+def mine_on(device: str, state: Path, seconds: float, options: Sequence[str] = (), **environ: str) -> Worked:
+    """Mine made-up work on one device by its id. environ: settings that have no option."""
+    with tempfile.TemporaryDirectory() as folder:
+        summary = Path(folder) / "summary.json"
+        words = [
+            "--device",
+            device,
+            "--pool",
+            "synthetic:",
+            "--summary",
+            str(summary),
+            "--log-format",
+            "json",
+            *options,
+        ]
+        with _miner(state, seconds, words, subprocess.DEVNULL, environ) as process:
+            too_long = threading.Timer(seconds + _START_S, process.kill)
+            too_long.start()
+            try:
+                _log(process, until="device_ready")
+                before_s = _processor_s(process.pid) + _childrens_s(process.pid)
+                _log(process, until="finished")
+                after_s = _processor_s(process.pid) + _childrens_s(process.pid)
+            finally:
+                too_long.cancel()
+        did = json.loads(summary.read_text())
+    return Worked(did["hashes"], did["seconds"], after_s - before_s)
+
+
 def start(state: Path, seconds: float, threads: int) -> Started:
     """Mine the embedded chain for so long, as a new user does."""
     spawned, peak_bytes = time.time(), 0
-    with _miner(state, seconds, threads, ["--log-format", "json"], subprocess.DEVNULL) as process:
+    options = ["--threads", str(threads), "--log-format", "json"]
+    with _miner(state, seconds, options, subprocess.DEVNULL) as process:
         for _ in _until(process, seconds):
             peak_bytes = _peak_bytes(process.pid) or peak_bytes
         events: list[dict[str, Any]] = [json.loads(line) for line in _log(process)]
@@ -116,12 +156,14 @@ class _Look:
 
 
 @contextmanager
-def _miner(state: Path, seconds: float, threads: int, options: list[str], output: int) -> Iterator[Process]:
+def _miner(
+    state: Path, seconds: float, options: Sequence[str], output: int, environ: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     """Run the program with nothing of this user's configuration; it is over, and well, at the end."""
     command = [sys.executable, "-m", "miner.cli", "--config", os.devnull, "--state-dir", str(state)]
-    command += ["--seconds", str(seconds), "--threads", str(threads), *options]
-    environment = {"HOME": str(state), "TERM": "xterm-256color"}
-    environment |= {name: value for name, value in os.environ.items() if name == features.VARIABLE}  # the same kernels
+    command += ["--seconds", str(seconds), *options]
+    environment = {"HOME": str(state), "TERM": "xterm-256color", **(environ or {})}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith(_KEPT)}
     with subprocess.Popen(  # noqa: S603
         command, stdout=output, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -191,6 +233,13 @@ def _look(pid: int, threads: list[int]) -> _Look:
 def _processor_s(pid: int) -> float:
     """Of all threads that a process has or had: its clock, see clock_getcpuclockid(3), which Python does not offer."""
     return time.clock_gettime(~pid << 3 | 2)
+
+
+def _childrens_s(pid: int) -> float:
+    """Of a process' children: of those that have ended, see proc(5) on cutime and cstime, and of the others."""
+    ended = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]))
+    living = [int(x) for file in Path(f"/proc/{pid}/task").glob("*/children") for x in file.read_text().split()]
+    return ended / os.sysconf("SC_CLK_TCK") + sum(map(_processor_s, living))
 
 
 def _peak_bytes(pid: int) -> int | None:

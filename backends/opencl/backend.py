@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from backends.base import (
     BackendError,
@@ -55,8 +55,9 @@ class OpenclBackend:
         if listing.devices and not wanted:
             there = ", ".join(sorted({x.identity.platform for x in listing.devices}))
             self.absent = f"no runtime has {self._options.platform!r} in its name; there is: {there}"
-        ordered = sorted(wanted, key=lambda x: (x.identity.type == "cpu", x.identity.pci or "~"))
-        self._listed = dict(zip(_ids([x.identity for x in ordered]), ordered, strict=True))
+        named = ids([x.identity for x in wanted])
+        by_id = {named[x.identity]: x for x in wanted}
+        self._listed = {id_: by_id[id_] for id_ in named.values()}
         return [*(self._info(id_, x) for id_, x in self._listed.items()), *map(_broken, listing.broken)]
 
     def open(self, info: DeviceInfo) -> Device:
@@ -125,24 +126,24 @@ class OpenclBackend:
         return f"it is the same card as {first}, through another runtime: to use this one, set platform, not {other}"
 
 
-def _ids(identities: list[Identity]) -> list[str]:
-    """Stable and unique: the PCI address, else platform, name and which of them it is.
+def ids(identities: Iterable[Identity]) -> dict[Identity, str]:
+    """Stable and unique, cards first: the PCI address, else platform, name and which of them it is.
 
     A card that two runtimes drive is the first one's; the second's id has its platform behind it.
     """
     seen: Counter[str] = Counter()
-    found = []
-    for identity in identities:
+    found = {}
+    for identity in sorted(dict.fromkeys(identities), key=lambda x: (x.type == "cpu", x.pci or "~")):
         platform = _word(identity.platform)
         first = f"opencl:{identity.pci}" if identity.pci else f"opencl:{platform}:{_word(identity.name)}"
         before = seen[first]
         seen[first] += 1
         if not before:
-            found.append(first)
+            found[identity] = first
         elif identity.pci:
-            found.append(f"{first}/{platform}" if before == 1 else f"{first}/{platform}-{before}")
+            found[identity] = f"{first}/{platform}" if before == 1 else f"{first}/{platform}-{before}"
         else:
-            found.append(f"{first}:{before}")
+            found[identity] = f"{first}:{before}"
     return found
 
 

@@ -3,7 +3,9 @@
     run queue     search 0 | search 1 | search 0 | ...
     copy queue             | read 0, clear 0 | read 1, clear 1 | ...
 
-Two queues, because on one a search would wait for the answer of the one before to be read. Known answers come first.
+Two queues, because on one a search would wait for the answer of the one before to be read. A runtime on the processor
+has one: its threads would not read before the running search is at its end, and the next be launched too late. Known
+answers come first.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ class DeviceSearch:
         with reported("the device cannot be opened"):
             self._context = cl.Context([device])
             self._run = cl.CommandQueue(self._context, properties=cl.command_queue_properties.PROFILING_ENABLE)
-            self._copy = cl.CommandQueue(self._context)
+            self._copy = self._run if device.type & cl.device_type.CPU else cl.CommandQueue(self._context)
         self._programs = {form: program.build(self._context, device, form, folder) for form in self.forms}
         with reported("the device has no memory for a search"):
             self._places = [self._place() for _ in range(IN_FLIGHT + 1)]

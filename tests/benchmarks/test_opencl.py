@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.runtime import Identity
 from backends.opencl.search import IN_FLIGHT, Job, Outcome, Ticket
 from backends.opencl.source import Form
-from benchmarks import opencl
+from benchmarks import opencl, opencl_program, program
+from benchmarks.launches import Walk
+from benchmarks.program import Worked
 
 CARD = Identity("ACME OpenCL", "3.0", 0, "Rocket 9000", "ACME", "1", "gpu", None, 4, 2e9, 1, 256)
 PROCESSOR = replace(CARD, platform="PoCL", name="EPYC", type="cpu")
@@ -54,13 +63,51 @@ def test_cards_are_measured_and_the_processor_only_when_there_is_none_or_it_is_a
 
 
 @pytest.mark.parametrize("blind", [False, True])
-def test_launches_are_kept_in_flight_and_a_search_that_misses_hits_is_called_wrong(
-    monkeypatch: pytest.MonkeyPatch, *, blind: bool
-) -> None:
-    monkeypatch.setattr(opencl, "TARGET", (1 << 249) - 1)  # a hit in 128: chance leaves no doubt after one launch
+def test_launches_are_kept_in_flight_and_a_search_that_misses_hits_is_called_wrong(*, blind: bool) -> None:
+    target = (1 << 249) - 1  # a hit in 128: chance leaves no doubt after one launch
     search = Hashlib(blind=blind)
-    walk = opencl.Walk(search, search.prepare(bytes(76), [1 << 29], opencl.TARGET))
+    walk = Walk(search, search.prepare(bytes(76), [1 << 29], target))
     walk.go(0.05)
     assert search.most_in_flight == IN_FLIGHT
     assert walk.hashes >= 2 * 2000
     assert walk.hits()["right"] is not blind
+
+
+def test_the_whole_miner_is_held_against_the_bare_search_on_the_same_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def whole(device: str, state: Path, seconds: float, options: Sequence[str], **environ: str) -> Worked:
+        order.append(device)
+        return Worked(hashes=900, seconds=10.0, processor_s=20.0)
+
+    def bare(identity: Identity, state: Path, seconds: float) -> Worked:
+        order.append(identity.name)
+        return Worked(hashes=500, seconds=5.0, processor_s=10.0)
+
+    monkeypatch.setattr(opencl_program.program, "mine_on", whole)
+    monkeypatch.setattr(opencl_program, "search_alone", bare)
+    options = argparse.Namespace(pairs=2, seconds=5.0)
+    measured: dict[str, Any] = {}
+    for identity in (CARD, PROCESSOR):
+        figures = opencl_program.measure(identity, [PROCESSOR, CARD], Path(), options, Console(quiet=True))
+        measured[identity.name] = {figure.name: figure.values["median"] for figure in figures}
+    assert measured["Rocket 9000"] == {"whole/bare, by the clock": pytest.approx(0.9)}
+    assert measured["EPYC"]["whole/bare, by processor time"] == pytest.approx(0.9)
+    card = "opencl:acme-opencl:rocket-9000"
+    assert order[:4] == [card, "Rocket 9000", "Rocket 9000", card]
+
+
+def test_a_bare_search_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(program.ProgramError, match="Rocket 9000"):
+        opencl_program.search_alone(CARD, tmp_path, 1.0)
+
+
+def test_processor_time_counts_children_that_live_and_those_that_have_ended() -> None:
+    work = "sum(range(3_000_000)); print(flush=True); input()"
+    before = program._childrens_s(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline()
+        living = program._childrens_s(os.getpid())
+    ended = program._childrens_s(os.getpid())
+    assert living - before > 0.005
+    assert ended - before > living - before - 0.03  # counted in ticks

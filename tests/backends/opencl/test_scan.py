@@ -85,6 +85,18 @@ def test_two_launches_fly_at_once_each_with_answers_of_its_own(search: DeviceSea
         assert outcome.hashes == 500 and outcome.took_s and not outcome.rescanned
 
 
+def test_a_launch_is_told_of_while_the_next_one_runs(search: DeviceSearch) -> None:
+    job = search.prepare(bytes(76), VERSIONS[:1], 1)
+    for _ in range(8):  # finds its length
+        search.collect(search.launch(job, 0, search.nonces(job)))
+    many = search.nonces(job)
+    flying = [search.launch(job, 0, many), search.launch(job, 0, 4 * many)]
+    search.collect(flying[0])
+    told_at = time.monotonic()
+    took_s = search.collect(flying[1]).took_s
+    assert took_s and time.monotonic() - told_at > took_s / 2
+
+
 def test_launches_grow_to_the_time_that_is_asked_for(search: DeviceSearch) -> None:
     job = search.prepare(bytes(76), VERSIONS[:1], 1)
     took = [search.collect(search.launch(job, 0, search.nonces(job))).took_s or 0 for _ in range(20)]
