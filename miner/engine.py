@@ -118,7 +118,9 @@ class Engine:
         self._watchers.append(watcher)
 
     def add_device(self, info: DeviceInfo, open_device: Callable[[], Device]) -> None:
-        """Mine with one more device, or with one that came back; before or during `run`."""
+        """Mine with one more device, or with one that came back; before or during `run`. At the end it stays off."""
+        if self._done.is_set():
+            return
         before = self._keepers.get(info.id)  # what it did before it was gone still counts
         keeper = Keeper(
             info,

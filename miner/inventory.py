@@ -1,8 +1,14 @@
-"""What is in the machine: every wanted backend loaded, its devices found, each failure turned into a sentence."""
+"""What is in the machine: every wanted backend loaded, its devices found, each failure turned into a sentence.
+
+All backends look at once, each in a thread of its own: mining with what is known need not wait for who has drivers to
+load, or for a driver that hangs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from backends import registry
@@ -23,12 +29,21 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A backend and the answer it owes: its devices."""
+
+    backend: Backend
+    answer: Future[list[DeviceInfo]]
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything found, usable or not, in the order that gives devices their index."""
 
     found: tuple[Found, ...]
     failures: tuple[str, ...]  # backends that could not be used, a sentence each
     backends: tuple[Backend, ...]
+    late: tuple[Look, ...] = ()  # not ended yet: nothing else is to be asked of these backends meanwhile
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -43,16 +58,24 @@ class Inventory:
         return tuple(found.info for found in self.found)
 
     def again(self) -> Inventory:
-        """Look anew with the same backends."""
-        return _probed(self.backends, [])
+        """Look anew with the same backends; who is late is not waited for."""
+        late = {look.backend.name: look for look in self.late}
+        looks = [late.get(backend.name) or _look(backend) for backend in self.backends]
+        wait([look.answer for look in looks if look.backend.name not in late])
+        return _answered(Inventory((), (), self.backends), looks)
+
+    def with_next(self) -> Inventory:
+        """The same and what one more of the late ones finds."""
+        wait([look.answer for look in self.late], return_when=FIRST_COMPLETED)
+        return _answered(self, self.late)
 
     def device(self, device: str) -> Found:
         """By its id; KeyError for one that is not here."""
         return {found.info.id: found for found in self.found}[device]
 
 
-def take_inventory(configuration: Configuration, host: Host) -> Inventory:
-    """Load the configured backends and probe them; writes to no device, compiles nothing."""
+def begin_inventory(configuration: Configuration, host: Host) -> Inventory:
+    """Load the configured backends and have them look; all of them are late yet."""
     names = registry.names() if configuration.backend == "auto" else [configuration.backend]
     backends: list[Backend] = []
     failures: list[str] = []
@@ -62,28 +85,71 @@ def take_inventory(configuration: Configuration, host: Host) -> Inventory:
             backends.append(backend(configuration.options_of(backend), host))
         except BackendError as error:
             failures.append(f"{name}: {error}")
-    return _probed(tuple(backends), failures)
+    return Inventory((), tuple(failures), tuple(backends), tuple(map(_look, backends)))
 
 
-def _probed(backends: tuple[Backend, ...], failures: list[str]) -> Inventory:
-    found = tuple(Found(backend, info) for backend in backends for info in _probe(backend, failures))
-    return Inventory(found, tuple(failures), backends)
+def take_inventory(configuration: Configuration, host: Host) -> Inventory:
+    """Load the configured backends and probe them; writes to no device, compiles nothing."""
+    inventory = begin_inventory(configuration, host)
+    while inventory.late:
+        inventory = inventory.with_next()
+    return inventory
 
 
-def _probe(backend: Backend, failures: list[str]) -> list[DeviceInfo]:
-    try:
-        return backend.probe()
-    except Exception as error:  # noqa: BLE001  one broken driver must not hide the others' devices
-        failures.append(f"{backend.name}: looking for devices failed: {type(error).__name__}: {error}")
-        return []
+def _look(backend: Backend) -> Look:
+    """Ask for its devices in a thread that nobody waits for at the end."""
+    answer: Future[list[DeviceInfo]] = Future()
+
+    def probe() -> None:
+        try:
+            answer.set_result(backend.probe())
+        except BaseException as error:  # noqa: BLE001  one broken driver must not hide the others' devices
+            answer.set_exception(error)
+
+    threading.Thread(target=probe, name=f"{backend.name}-probe", daemon=True).start()
+    return Look(backend, answer)
 
 
-def watch_all(inventory: Inventory, changed: Callable[[], None]) -> Callable[[], None]:
-    """Call `changed`, in any thread, when a new inventory would look otherwise; returns what ends that."""
-    cancels = [backend.watch(changed) for backend in inventory.backends]
+def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
+    """What was known before, and what those of the looks that have ended found."""
+    found, failures, late = list(before.found), list(before.failures), []
+    for look in looks:
+        if not look.answer.done():
+            late.append(look)
+        elif error := look.answer.exception():
+            failures.append(f"{look.backend.name}: looking for devices failed: {type(error).__name__}: {error}")
+        else:
+            found += [Found(look.backend, info) for info in look.answer.result()]
+    order = {backend.name: place for place, backend in enumerate(before.backends)}
+    found.sort(key=lambda one: order[one.backend.name])
+    return Inventory(tuple(found), tuple(failures), before.backends, tuple(late))
 
-    def cancel() -> None:
-        for each in cancels:
-            each()
 
-    return cancel
+class Watch:
+    """Calls `changed`, in any thread, when a new inventory would look otherwise, until `end`."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._cancels: dict[str, Callable[[], None]] = {}  # by backend
+        self._awaited: set[str] = set()
+        self._ended = False
+
+    def follow(self, inventory: Inventory) -> None:
+        """Watch those that have answered as well, and wait for the late ones' answers."""
+        late = {look.backend.name for look in inventory.late}
+        for backend in inventory.backends:
+            if backend.name not in late | self._cancels.keys():
+                self._cancels[backend.name] = backend.watch(self._changed)
+        for look in inventory.late:
+            if look.backend.name not in self._awaited:
+                self._awaited.add(look.backend.name)
+                look.answer.add_done_callback(self._answered)
+
+    def end(self) -> None:
+        self._ended = True
+        for cancel in self._cancels.values():
+            cancel()
+
+    def _answered(self, _answer: Future[list[DeviceInfo]]) -> None:
+        if not self._ended:
+            self._changed()

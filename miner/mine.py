@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -21,7 +21,7 @@ from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.guard import Guard
-from miner.inventory import Inventory, take_inventory, watch_all
+from miner.inventory import Inventory, Watch, begin_inventory
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
 from miner.meters import alarms_for, metering_for
@@ -156,10 +156,8 @@ class _Run:
         self._guard: Guard | None = None
         configuration = loaded.configuration
         self._host = Host(state, log.info)
-        self._inventory = take_inventory(configuration, self._host)
-        for failure in self._inventory.failures:
-            log.warning("backend_unusable", text=failure)
-        self._selected = self._select(self._inventory)
+        self._told: set[str | tuple[str, str]] = set()  # failures, and devices passed over with the reason
+        self._inventory, self._selected = self._first_look(begin_inventory(configuration, self._host))
         self._learnt = Learnt(state / "version-bits.json") if state else None
         self._pools: dict[Built, Source] = {}
         sources = self._sources(configuration)
@@ -218,13 +216,14 @@ class _Run:
         def changed() -> None:  # in a thread of the backend's
             loop.call_soon_threadsafe(self._devices_changed)
 
-        cancel = watch_all(self._inventory, changed)
+        self._watch = Watch(changed)
+        self._watch.follow(self._inventory)
         self._notifier.ready()
         try:
             return await self.engine.run()
         finally:
             self._notifier.stopping()
-            cancel()
+            self._watch.end()
 
     def _keep_ledger(self, scribe: Scribe) -> None:
         """Where anything of worth is mined. Its last entry is written when all is over."""
@@ -241,6 +240,22 @@ class _Run:
 
     # ---- devices
 
+    def _first_look(self, inventory: Inventory) -> tuple[Inventory, tuple[DeviceInfo, ...]]:
+        """What to begin with: who still looks for devices is waited for only where that decides what mines."""
+        while inventory.late:
+            inventory = inventory.with_next()
+            self._tell_failures(inventory)
+            if not self._loaded.configuration.device:
+                with suppress(SelectionError):
+                    return inventory, self._select(inventory)
+        return inventory, self._select(inventory)
+
+    def _tell_failures(self, inventory: Inventory) -> None:
+        for failure in inventory.failures:
+            if failure not in self._told:
+                self._told.add(failure)
+                log.warning("backend_unusable", text=failure)
+
     def _select(self, inventory: Inventory) -> tuple[DeviceInfo, ...]:
         configuration = self._loaded.configuration
         try:
@@ -248,7 +263,9 @@ class _Run:
         except SelectionError as error:
             raise SelectionError("; ".join([str(error), *inventory.hints])) from error
         for info, reason in selection.passed_over:
-            log.info("device_passed_over", device=info.id, reason=reason)
+            if (info.id, reason) not in self._told:
+                self._told.add((info.id, reason))
+                log.info("device_passed_over", device=info.id, reason=reason)
         return selection.chosen
 
     def _add(self, info: DeviceInfo) -> None:
@@ -282,6 +299,8 @@ class _Run:
         while self._changed.is_set():
             self._changed.clear()
             self._inventory = await asyncio.to_thread(self._inventory.again)
+            self._watch.follow(self._inventory)
+            self._tell_failures(self._inventory)
             try:
                 chosen = {info.id: info for info in self._select(self._inventory)}
             except SelectionError as error:

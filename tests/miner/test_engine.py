@@ -116,6 +116,16 @@ def test_devices_are_off_when_it_returns() -> None:
     assert engine.latest.devices[0].telemetry.state is State.OFF
 
 
+def test_a_device_that_is_found_when_all_comes_to_rest_stays_off() -> None:
+    engine = engine_for([easy_source()], [SyntheticDevice("here")], Limits())
+    late = SyntheticDevice("late")
+    engine.stop("over")
+    engine.add_device(late.info, lambda: late)
+    run(engine)
+    assert [device.info.id for device in engine.latest.devices] == ["here"]
+    assert late.telemetry().state is State.OFF
+
+
 @pytest.mark.parametrize("fault", [Fault.CRASHING, Fault.SILENT, Fault.LYING])
 def test_a_misbehaving_device_is_given_up_and_the_others_mine_on(fault: Fault) -> None:
     good, bad = SyntheticDevice("good"), SyntheticDevice("bad", fault=fault)

@@ -1,0 +1,224 @@
+"""What is in the machine, asked of all backends at once; and mining that does not wait for the slowest of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel
+
+from backends.base import BackendError, DeviceInfo, Host, Kind
+from miner import inventory
+from miner.config import Configuration
+from miner.inventory import Watch, begin_inventory, take_inventory
+from tests.running import PATIENCE_S, Home, home
+
+# Found like any plug-in, and looking until a file is there.
+TARDY = """
+import os, time
+from pydantic import BaseModel
+from backends.base import DeviceInfo, Kind
+from backends.testing.synthetic import SyntheticDevice
+
+class Options(BaseModel):
+    pass
+
+class Tardy:
+    name = "tardy"
+    Options = Options
+    def __init__(self, options, host): pass
+    def probe(self):
+        while not os.path.exists(os.environ["TARDY_FILE"]):
+            time.sleep(0.01)
+        return [DeviceInfo("tardy:0", "tardy", Kind.CPU, "a late one", virtual=True)]
+    def open(self, info):
+        return SyntheticDevice("tardy:0")
+    def watch(self, changed):
+        return lambda: None
+"""
+
+
+class _Options(BaseModel):
+    pass
+
+
+class _Backend:
+    """One device, told when `ready`; None: at once."""
+
+    Options = _Options
+    ready: threading.Event | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.probes = 0
+        self.watched = 0
+
+    def __call__(self, _options: object, _host: Host) -> _Backend:
+        return self
+
+    def probe(self) -> list[DeviceInfo]:
+        self.probes += 1
+        if self.ready:
+            assert self.ready.wait(PATIENCE_S)
+        return [DeviceInfo(f"{self.name}:0", self.name, Kind.CPU, self.name)]
+
+    def watch(self, _changed: Callable[[], None]) -> Callable[[], None]:
+        self.watched += 1
+        return lambda: None
+
+
+class _Leaving(_Backend):
+    def probe(self) -> list[DeviceInfo]:
+        raise SystemExit("goodbye")
+
+
+class _Registry:
+    def __init__(self, *backends: _Backend) -> None:
+        self._backends = {backend.name: backend for backend in backends}
+
+    def names(self) -> list[str]:
+        return sorted(self._backends)
+
+    def load(self, name: str) -> Any:
+        if name not in self._backends:
+            raise BackendError("there is none")
+        return self._backends[name]
+
+
+@pytest.fixture
+def slow() -> Iterator[_Backend]:
+    backend = _Backend("a-slow")
+    backend.ready = threading.Event()
+    yield backend
+    backend.ready.set()
+
+
+@pytest.fixture
+def quick() -> _Backend:
+    return _Backend("b-quick")
+
+
+@pytest.fixture
+def installed(slow: _Backend, quick: _Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "registry", _Registry(slow, quick, _Leaving("c-leaving")))
+
+
+AUTO = cast("Configuration", Configuration.model_validate({}))
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_one_backend_finds_is_known_while_another_still_looks(slow: _Backend) -> None:
+    first = begin_inventory(AUTO, Host())
+    while not first.found:
+        first = first.with_next()
+    assert [info.id for info in first.infos] == ["b-quick:0"]
+    assert slow in [look.backend for look in first.late]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_whole_inventory_waits_for_all_and_has_them_in_the_order_of_their_names(slow: _Backend) -> None:
+    threading.Timer(0.05, cast("threading.Event", slow.ready).set).start()
+    whole = take_inventory(AUTO, Host())
+    assert [info.id for info in whole.infos] == ["a-slow:0", "b-quick:0"]
+    assert not whole.late
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_backend_that_ends_its_thread_is_a_sentence(slow: _Backend) -> None:
+    cast("threading.Event", slow.ready).set()
+    whole = take_inventory(AUTO, Host())
+    assert whole.failures == ("c-leaving: looking for devices failed: SystemExit: goodbye",)
+
+
+@pytest.mark.usefixtures("installed")
+def test_looking_again_neither_waits_for_a_late_one_nor_asks_it_twice(slow: _Backend, quick: _Backend) -> None:
+    first = begin_inventory(AUTO, Host())
+    while not first.found:
+        first = first.with_next()
+    second = first.again()
+    assert [info.id for info in second.infos] == ["b-quick:0"]
+    assert (slow.probes, quick.probes) == (1, 2)
+    assert [look.backend for look in second.late] == [slow]
+    cast("threading.Event", slow.ready).set()
+    assert [info.id for info in second.with_next().infos] == ["a-slow:0", "b-quick:0"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_late_answer_is_a_change_and_the_backend_is_watched_from_then_on(slow: _Backend, quick: _Backend) -> None:
+    first = begin_inventory(AUTO, Host())
+    while not first.found:
+        first = first.with_next()
+    changed = threading.Event()
+    watch = Watch(changed.set)
+    watch.follow(first)
+    assert (slow.watched, quick.watched) == (0, 1)
+    assert not changed.is_set()
+    cast("threading.Event", slow.ready).set()
+    assert changed.wait(PATIENCE_S)
+    watch.follow(first.again())
+    assert (slow.watched, quick.watched) == (1, 1)
+    watch.end()
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_late_answer_after_the_end_changes_nothing(slow: _Backend) -> None:
+    first = begin_inventory(AUTO, Host())
+    changed = threading.Event()
+    watch = Watch(changed.set)
+    watch.end()
+    watch.follow(first)
+    cast("threading.Event", slow.ready).set()
+    while first.late:
+        first = first.with_next()
+    assert not changed.is_set()
+
+
+def test_one_named_backend_is_the_only_one_that_looks(
+    slow: _Backend, quick: _Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "registry", _Registry(slow, quick))
+    alone = take_inventory(cast("Configuration", Configuration.model_validate({"backend": "b-quick"})), Host())
+    assert [info.id for info in alone.infos] == ["b-quick:0"]
+    assert slow.probes == 0
+
+
+class _Site:
+    """A home where the tardy plug-in is installed."""
+
+    def __init__(self, folder: Path, opened: Home) -> None:
+        site = folder / "site"
+        info = site / "tardy-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / "tardy_plugin.py").write_text(TARDY)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tardy\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[miner.backends]\ntardy = tardy_plugin:Tardy\n")
+        self.home = opened
+        self.answer = folder / "answer"
+        path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.more = {"PYTHONPATH": path, "TARDY_FILE": str(self.answer)}
+
+
+@pytest.fixture
+def site(tmp_path: Path, kernels: Path) -> Iterator[_Site]:
+    with home(tmp_path, kernels) as opened:
+        yield _Site(tmp_path, opened)
+
+
+def test_a_backend_that_is_slow_to_look_delays_nobody_and_its_device_mines_once_it_is_found(site: _Site) -> None:
+    miner = site.home.start("--pool", "synthetic:", "--threads", "1", "--log-format", "json", **site.more)
+    miner.until("mining_began")
+    assert "tardy:0" not in miner.output()
+    site.answer.touch()
+    miner.until('"device": "tardy:0", "state": "mining"')
+
+
+def test_with_device_all_backends_are_waited_for_before_any_mines(site: _Site) -> None:
+    miner = site.home.start("--pool", "synthetic:", "--device", "abacus", **site.more)
+    site.answer.touch()
+    assert miner.ended() == 1
+    assert "--device abacus fits nothing" in miner.output()
+    assert "tardy:0 (a late one)" in miner.output()
