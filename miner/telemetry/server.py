@@ -35,6 +35,7 @@ REQUESTS_AT_ONCE = 8
 REQUEST_S = 10.0  # from accept to the last byte of the answer, Prometheus's own default
 FRESH_S = 0.25  # how long a rendering may be handed out again; snapshots are made once a second
 RENDERINGS = 8  # kept, of different requests
+_LOOK_S = 0.1  # how soon a close is noticed, and a request past its deadline
 
 _DECIDING = ("QUERY_STRING", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")  # what an answer depends on
 _REASONS = {
@@ -75,7 +76,7 @@ class MetricsServer:
         self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
         if not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback:
             self._warn(guard)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_LOOK_S,), name="metrics", daemon=True)
         self._thread.start()
         log.info("metrics_serving", url=self.url)
 
@@ -145,7 +146,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called twice a second by serve_forever."""
+        """Called by serve_forever at every look."""
         self.cut(before=time.monotonic() - self._request_s)
 
     def cut(self, before: float) -> None:
