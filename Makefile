@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 PIP_FLAGS := --quiet --disable-pip-version-check
 
+# The tests start a hundred processes: each would compile the miner again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: mine test test-real lint bench soak fuzz clean
 .DELETE_ON_ERROR:
 
