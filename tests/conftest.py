@@ -16,6 +16,7 @@ from backends import cpu
 from backends.asic.virtual.chips.search import Engine
 from backends.cpu import choice, cores
 from backends.cpu.workshop import Workshop
+from tests.native import emulated
 from tests.sharing import locked, shared
 
 settings.register_profile("angara", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
@@ -96,11 +97,13 @@ def engine(cache: cpu.KernelCache) -> Engine:
     return engine
 
 
-@pytest.fixture(scope="session", params=[x.name for x in cpu.candidates() if x.unusable is None])
+@pytest.fixture(
+    scope="session", params=[x.name for x in cpu.candidates() if x.unusable is None or x.name in emulated.KERNELS]
+)
 def kernel(request: pytest.FixtureRequest, cache: cpu.KernelCache) -> native.Kernel:
-    """Every search that this machine can run."""
+    """Every search that this machine can run, or could if a function stood for the instruction that it lacks."""
     (candidate,) = [x for x in cpu.candidates() if x.name == request.param]
-    return cpu.load(candidate, cache)
+    return cpu.load(candidate, cache) if candidate.unusable is None else emulated.load(candidate)
 
 
 @pytest.fixture(scope="session")

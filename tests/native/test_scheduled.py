@@ -8,8 +8,11 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from llvmlite import ir
 
 from native import hybrid, scheduled, sha256
+from native.hybrid import Buffers
+from native.lowering import I32, I64, Memory, Unit
 from native.registers import Operation
 from native.schedule import Template
 from native.scheduled import Scheduled
@@ -124,6 +127,25 @@ def test_the_upper_half_of_the_low_registers_can_be_left_clean(several: bool) ->
     assert lines[1] == "vzeroupper"
     assert not [line for line in lines for n in range(16) if f"%ymm{n}," in f"{line},"]
     assert [line for line in text(ONE, several=False)[0] if "%ymm13" in line]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_text_is_handed_the_memories_and_the_parameters_of_the_unit_before(several: bool) -> None:  # noqa: FBT001
+    words, quad = I32.as_pointer(), ir.VectorType(I32, 4)
+    kind = ir.FunctionType(ir.VoidType(), [I32, I64, quad, *[words] * 7])
+    function = ir.Function(ir.Module(), kind, "unit")
+    builder = ir.IRBuilder(function.append_basic_block())
+    first, turn, start, *memories = function.args
+    now, before, read, write, params, earlier, scratch = (Memory(builder, x) for x in memories)
+    unit = Unit(first, turn, params, earlier, scratch)
+    narrow = Scheduled(several=several, template=scheduled.MANY_NARROW, avx512=False, columns=4)
+    narrow.emit_streams(builder, unit, Buffers(now, before, read, write), start)
+    (call,) = [x for x in builder.block.instructions if isinstance(getattr(x, "callee", None), ir.InlineAsm)]
+    handed = [x.operands[0] for x in call.args[1:]]
+    assert handed == [*memories[:5], memories[5] if several else memories[4]]
+    stored = [x.operands[0] for x in builder.block.instructions if x.opname == "store"]
+    assert [x.operands[0] for x in stored[:2]] == [start, start]
+    assert len(stored) == (2 if several else 3)
 
 
 def test_a_unit_that_needs_more_memory_than_it_has_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
