@@ -308,6 +308,7 @@ class _Run:
                 chosen = {}
             mining = {info.id: info for info in self._selected}
             for gone in mining.keys() - chosen.keys():
+                log.warning("device_gone", device=gone)
                 if not await self.engine.remove_device(gone):
                     log.error("device_not_off", device=gone)
                     continue  # its lock stays, and it is not added again, while a driver may still be at it

@@ -129,8 +129,8 @@ class AsicBackend:
                 board.close()
 
     def unlatch(self, serial: str) -> bool:
-        """Let a board start again that is kept off for safety; whether it was."""
-        return self._latches.unlatch(serial)
+        """Let a board start again that is kept off for safety; whether it was. Takes a device's id too."""
+        return self._latches.unlatch(serial.removeprefix(f"{self.name}:"))
 
     def _own_buses(self) -> tuple[Bus, ...]:
         if not self._options.virtual:

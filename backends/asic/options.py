@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from backends.asic.boards.board import BoardKind
 from backends.asic.boards.catalogue import KINDS
 
 _Hertz = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Celsius = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_CLAIM = r"usb:.{1,126}"
+_CLAIM = re.compile(r"usb:.{1,126}")
+
+
+def _named(claim: str) -> str:
+    if not _CLAIM.fullmatch(claim):
+        raise ValueError('it must be "usb:SERIAL" or "usb:PORT", as `miner devices` names it')
+    return claim
+
+
+def _understood(order: str) -> str:
+    from backends.asic.virtual import parse_order  # noqa: PLC0415 # emulation is loaded for whom it is there
+
+    parse_order(order)
+    return order
+
+
+_Claim = Annotated[str, AfterValidator(_named)]
+_Order = Annotated[str, AfterValidator(_understood)]
 
 
 class BoardOptions(BaseModel):
@@ -35,26 +53,16 @@ class AsicOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     claim: Annotated[
-        tuple[Annotated[str, Field(pattern=_CLAIM)], ...],
+        tuple[_Claim, ...],
         Field(description='devices that are miners though their strings do not say so: "usb:SERIAL" or "usb:PORT"'),
     ] = ()
     allow_unproven: Annotated[
         bool, Field(strict=True, description="drive real boards whose driver was not yet proven on hardware")
     ] = False
-    virtual: Annotated[tuple[str, ...], Field(description="emulated boards to plug in")] = ()
+    virtual: Annotated[tuple[_Order, ...], Field(description="emulated boards to plug in")] = ()
     boards: Mapping[str, BoardOptions] = Field(
         default_factory=dict, description="clock and limits, by serial number or kind of board"
     )
-
-    @field_validator("virtual")
-    @classmethod
-    def _understood(cls, orders: tuple[str, ...]) -> tuple[str, ...]:
-        if orders:
-            from backends.asic.virtual import parse_order  # noqa: PLC0415 # emulation is loaded for whom it is there
-
-            for order in orders:
-                parse_order(order)
-        return orders
 
     @model_validator(mode="after")
     def _sensible(self) -> AsicOptions:

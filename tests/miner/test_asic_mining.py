@@ -104,6 +104,7 @@ def test_six_at_once_one_replugged_one_too_hot_one_lying(
         boards[5].faults.set(Fault.HOT, 120.0)
         boards[6].faults.set(Fault.LYING)
         until(lambda: not boards[5].chain._powered, "the hot one is on")
+        until(lambda: "device_gone" in capfd_text(capfd, seen), "nobody tells of the unplugged one")
         six.replug("virtual-1")
         before = boards[1].chain.jobs
         until(lambda: boards[1].chain.jobs > before, "the replugged one does not mine")

@@ -51,7 +51,7 @@ def parse_order(text: str) -> Order:
         elif name == "serial" and _SERIAL.fullmatch(value):
             serial = value
         else:
-            raise ValueError(f"{text!r}: {option!r} is neither fault=NAME[:NUMBER] nor serial= and up to 16 letters")
+            raise ValueError(f"{option!r} is neither fault=NAME[:NUMBER] nor serial= and up to 16 letters")
     return Order(kind, serial, tuple(faults))
 
 

@@ -113,7 +113,8 @@ def test_a_latched_board_says_so_and_what_to_do(tmp_path: Path) -> None:
     Latches(tmp_path).latch("GSF1", "too hot")
     backend = looking(machine, host, allow_unproven=True)
     assert "too hot" in str(backend.probe()[0].unusable) and "miner unlatch GSF1" in str(backend.probe()[0].unusable)
-    assert backend.unlatch("GSF1")
+    assert not backend.unlatch("GSF2")
+    assert backend.unlatch("asic:GSF1")
     assert backend.probe()[0].unusable is None
 
 
@@ -128,7 +129,7 @@ def test_sticks_of_one_serial_number_are_told_apart_by_their_ports(tmp_path: Pat
     ("options", "sentence"),
     [
         ({"virtual": ["compac-x"]}, "no virtual board 'compac-x'"),
-        ({"claim": ["GSF1"]}, "should match"),
+        ({"claim": ["GSF1"]}, "usb:SERIAL"),
         ({"boards": {"compac-f": {"frequency_hz": 1e6}}}, "the slowest clock of a GekkoScience Compac F"),
         ({"boards": {"F1": {"volts": 1}}}, "Extra inputs"),
         ({"allow_unproven": 1}, "valid boolean"),
