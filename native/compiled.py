@@ -291,11 +291,8 @@ def _fill_row(_typing: Any, states: Any, tail: Any, out: Any, row: Any, number: 
         state = _loader(builder, _row(builder, _data(context, builder, signature.args[0], args[0]), row_index))
         rest = _loader(builder, _data(context, builder, signature.args[1], args[1]).data)
         metal = Lanes(builder, 1, ternary=False, load=rest)
-        terms = (
-            _lowering(number)
-            .layout()
-            .fill(metal, [state(index) for index in range(8)], [rest(index) for index in range(3)])
-        )
+        layout = _lowering(number).layout()
+        terms = layout.fill(metal, [state(index) for index in range(8)], [rest(index) for index in range(3)])
         _store(builder, terms, _row(builder, _data(context, builder, signature.args[2], args[2]), row_index))
         return context.get_dummy_value()
 

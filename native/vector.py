@@ -25,12 +25,7 @@ class Lanes:
     """
 
     def __init__(
-        self,
-        builder: ir.IRBuilder,
-        lanes: int,
-        *,
-        ternary: bool = False,
-        load: Callable[[int], ir.Value] | None = None,
+        self, builder: ir.IRBuilder, lanes: int, *, ternary: bool = False, load: Callable[[int], ir.Value] | None = None
     ) -> None:
         self._builder = builder
         self._lanes = lanes
