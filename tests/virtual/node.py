@@ -388,9 +388,9 @@ class VirtualNode:
         raise RpcError(-32601, "Method not found")
 
     def template(self) -> dict[str, Any]:
-        tip = self._in_engine(lambda: self._judge.tip)
+        tip, mempool = self._in_engine(lambda: (self._judge.tip, self.mempool))
         height = tip.height + 1
-        transactions = [entry.in_template() for entry in self.mempool]
+        transactions = [entry.in_template() for entry in mempool]
         witness_ids = [bytes(32), *(bytes.fromhex(each["hash"])[::-1] for each in transactions)]
         nbits = self.network.pow_limit_nbits
         return {
@@ -402,7 +402,7 @@ class VirtualNode:
             "previousblockhash": tip.hash[::-1].hex(),
             "transactions": transactions,
             "coinbaseaux": {},
-            "coinbasevalue": subsidy(height, self.network) + sum(entry.fee for entry in self.mempool),
+            "coinbasevalue": subsidy(height, self.network) + sum(entry.fee for entry in mempool),
             "longpollid": f"{tip.hash[::-1].hex()}{self._version}",
             "target": f"{(nbits & 0xFFFFFF) << 8 * ((nbits >> 24) - 3):064x}",
             "mintime": tip.median_time_past + 1,
@@ -434,10 +434,16 @@ class VirtualNode:
         return verdict
 
     def _add(self, block: bytes) -> str | None:
-        verdict: str | None = self._in_engine(lambda: self._judge.submit(block)).reason
+        def connect() -> str | None:
+            """With the mempool in one step: a template between the two would hold what is in the chain."""
+            verdict: str | None = self._judge.submit(block).reason
+            if verdict is None:
+                self.blocks.append(block)
+                self.mempool = [entry for entry in self.mempool if entry.raw not in block]
+            return verdict
+
+        verdict = self._in_engine(connect)
         if verdict is None:
-            self.blocks.append(block)
-            self.mempool = [entry for entry in self.mempool if entry.raw not in block]
             self._notify()
         return verdict
 
