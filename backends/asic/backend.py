@@ -206,6 +206,12 @@ class AsicBackend:
             return identity.obstacle
         if (reason := self._latches.record(plugged.key).latched) is not None:
             return latched_text(plugged.key, reason)
+        wanted = self._options.of_board(kind, identity.serial).frequency_hz
+        if wanted is not None:
+            try:
+                clock_of(kind.limits, wanted)
+            except SettingRefused as error:
+                return f"frequency_hz in [backends.asic.boards]: {error}"
         if not (kind.proven or identity.virtual or self._options.allow_unproven):
             return (
                 f"the driver of the {kind.title} was not yet seen on hardware: to try it, at its lowest clock and "
@@ -233,8 +239,8 @@ class AsicBackend:
         """As the operator says; else the usual one, and the lowest where nobody has seen it work."""
         wanted = self._options.of_board(kind, identity.serial).frequency_hz
         if wanted is not None:
-            with suppress(SettingRefused):
-                return clock_of(kind.limits, min(wanted, kind.limits.frequencies_hz[-1]))
+            with suppress(SettingRefused):  # which makes it unusable
+                return clock_of(kind.limits, wanted)
         if not kind.proven and not identity.virtual:
             return kind.limits.frequencies_hz[0]
         return clock_of(kind.limits, kind.limits.default_hz)

@@ -70,8 +70,11 @@ class AsicOptions(BaseModel):
             kind = KINDS.get(name)
             if kind is None or options.frequency_hz is None:
                 continue
-            if options.frequency_hz < (lowest := kind.limits.frequencies_hz[0]):
-                raise ValueError(f"boards.{name}.frequency_hz: the slowest clock of a {kind.title} is {lowest:g} Hz")
+            lowest, *_, highest = kind.limits.frequencies_hz
+            if not lowest <= options.frequency_hz <= highest:
+                raise ValueError(
+                    f"boards.{name}.frequency_hz: the clocks of a {kind.title} are {lowest / 1e6:g} to {highest / 1e6:g} MHz"
+                )
         return self
 
     def of_board(self, kind: BoardKind, serial: str | None) -> BoardOptions:

@@ -106,6 +106,14 @@ def test_a_board_nobody_has_seen_mine_needs_consent_and_starts_at_its_lowest_clo
         assert dict(told.details)["clock"] == "300 MHz"
 
 
+@pytest.mark.parametrize("hertz", [310.0, 310e9])
+def test_a_clock_beyond_the_boards_table_keeps_it_off_and_is_named(tmp_path: Path, hertz: float) -> None:
+    machine = Machine(tmp_path)
+    machine.plug(STICK)
+    [told] = looking(machine, allow_unproven=True, boards={"GSF1": {"frequency_hz": hertz}}).probe()
+    assert told.unusable is not None and "100 to 600 MHz can be had" in told.unusable
+
+
 def test_a_latched_board_says_so_and_what_to_do(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "machine")
     machine.plug(STICK)
@@ -130,7 +138,8 @@ def test_sticks_of_one_serial_number_are_told_apart_by_their_ports(tmp_path: Pat
     [
         ({"virtual": ["compac-x"]}, "no virtual board 'compac-x'"),
         ({"claim": ["GSF1"]}, "usb:SERIAL"),
-        ({"boards": {"compac-f": {"frequency_hz": 1e6}}}, "the slowest clock of a GekkoScience Compac F"),
+        ({"boards": {"compac-f": {"frequency_hz": 1e6}}}, "the clocks of a GekkoScience Compac F"),
+        ({"boards": {"compac-f": {"frequency_hz": 601e6}}}, "100 to 600 MHz"),
         ({"boards": {"F1": {"volts": 1}}}, "Extra inputs"),
         ({"allow_unproven": 1}, "valid boolean"),
     ],
