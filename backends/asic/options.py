@@ -72,9 +72,8 @@ class AsicOptions(BaseModel):
                 continue
             lowest, *_, highest = kind.limits.frequencies_hz
             if not lowest <= options.frequency_hz <= highest:
-                raise ValueError(
-                    f"boards.{name}.frequency_hz: the clocks of a {kind.title} are {lowest / 1e6:g} to {highest / 1e6:g} MHz"
-                )
+                clocks = f"{lowest / 1e6:g} to {highest / 1e6:g} MHz"
+                raise ValueError(f"boards.{name}.frequency_hz: a {kind.title} has clocks of {clocks}")
         return self
 
     def of_board(self, kind: BoardKind, serial: str | None) -> BoardOptions:
