@@ -67,8 +67,9 @@ def _left_out(device: DeviceInfo, asked: set[str] | None) -> str | None:
 def _asked(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None], entry: str) -> list[DeviceInfo]:
     meant = matching(devices, entry)
     if not meant:
-        there = ", ".join(f"{index} {_named(device)}" for index, device in enumerate(devices))
-        raise SelectionError(f"--device {printable(entry)} fits nothing; there is: {there or 'no device at all'}")
+        there = ", ".join(f"{index} {x.id} ({x.kind}, {x.model})" for index, x in enumerate(devices))
+        there = printable(there) or "no device at all"
+        raise SelectionError(f"--device {printable(entry)} fits nothing; there is: {there}")
     able = [device for device in meant if obstacles[device.id] is None]
     able = [device for device in able if device.on_request is None] or able
     if not able:

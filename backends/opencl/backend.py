@@ -29,6 +29,7 @@ _ON_REQUEST = (
     "it is a runtime on the processor, which the cpu backend drives faster: "
     "name it with --device, or set cpu_runtimes in [backends.opencl]"
 )
+_NO_CARD = "; OpenCL finds no graphics card: docs/howto/opencl.md says which driver one needs"
 
 
 class OpenclBackend:
@@ -104,6 +105,7 @@ class OpenclBackend:
         if listed.power and not listed.power.refused:
             capabilities.add(Capability.POWER)
         on_cpu = identity.type == "cpu"
+        cards = any(x.identity.type != "cpu" for x in self._listed.values())
         tuned = self._tuned(identity)
         rate_hps = tuned.rate_hps if tuned else None
         return DeviceInfo(
@@ -114,7 +116,7 @@ class OpenclBackend:
             expected_hps=None if rate_hps is None else rate_hps * self._options.duty,
             capabilities=frozenset(capabilities),
             unusable=self._unusable(id_),
-            on_request=_ON_REQUEST if on_cpu and not self._options.cpu_runtimes else None,
+            on_request=_ON_REQUEST + ("" if cards else _NO_CARD) if on_cpu and not self._options.cpu_runtimes else None,
             details=(*_details(listed), *_measured(tuned)),
         )
 

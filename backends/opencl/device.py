@@ -143,6 +143,7 @@ class OpenclDevice:
             power_limit_w=sensed.power_limit_w,
             temperatures_c=tuple(Reading(x.sensor, x.celsius) for x in sensed.temperatures),
             fans_rpm=tuple(Reading(sensor, rpm) for sensor, rpm in sensed.fans_rpm),
+            fan=sensed.fan,
             frequency_hz=sensed.frequency_hz,
             voltage_v=sensed.voltage_v,
             duty=duty,

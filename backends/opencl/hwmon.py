@@ -59,8 +59,9 @@ class Hwmon:
                 for n in self._numbered("fan")
                 if (rpm := self._number(f"fan{n}_input")) is not None
             )[:16],
+            fan=fan if (fan := self._scaled("pwm1", 1 / 255)) is not None and fan <= 1 else None,
             power_w=self._power_w(),
-            power_limit_w=self._scaled("power1_cap", 1e-6),
+            power_limit_w=self._power_limit_w(),
             frequency_hz=clock_hz,
             voltage_v=self._scaled("in0_input", 1e-3),
             source=self.source,
@@ -118,6 +119,11 @@ class Hwmon:
         if before is None or now <= before[0] or joules < before[1]:
             return None
         return (joules - before[1]) / (now - before[0])
+
+    def _power_limit_w(self) -> float | None:
+        """AMD's cap; Intel's sustained limit, which is 0 when it is off."""
+        cap_w = self._scaled("power1_cap", 1e-6)
+        return self._scaled("power1_max", 1e-6) or None if cap_w is None else cap_w
 
     def _intel_clock_hz(self) -> float | None:
         for pattern in _ACTUAL_MHZ:

@@ -26,12 +26,6 @@ _ICDS_MAX = 64
 DEVICES_MAX = 256
 
 
-_NOTHING = (
-    "no OpenCL driver is installed: none is named in /etc/OpenCL/vendors, or where OCL_ICD_VENDORS says;"
-    " docs/howto/opencl.md says which one a card needs"
-)
-
-
 class PowerLimits(BaseModel):
     """As sensors.PowerRange."""
 
@@ -89,7 +83,9 @@ def take_listing(command: Sequence[str] = (sys.executable, "-m", "backends.openc
     """Ask all drivers at once, and one by one if that ends badly."""
     installed = icds()
     if not installed and "OPENCL_VENDOR_PATH" not in os.environ:  # a process less at every start of who has no card
-        return Listing((), nothing=_NOTHING)
+        told = os.environ.get("OCL_ICD_VENDORS")
+        place = f"in {told}, where OCL_ICD_VENDORS looks for one" if told else f"named in {VENDORS}"
+        return Listing((), nothing=f"no OpenCL driver is {place}: docs/howto/opencl.md says which one a card needs")
     try:
         answer = _ask(command, os.environ.get("OCL_ICD_VENDORS"))
         return Listing(answer.devices, nothing=answer.nothing)

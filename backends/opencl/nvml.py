@@ -43,6 +43,7 @@ class Nvml:
         )
         milliwatts = self._asked(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
         limit = self._asked(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle))
+        percent = self._asked(lambda: nvml.nvmlDeviceGetFanSpeed(handle))  # the speed that is intended
         megahertz = self._asked(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
         return Sensed(
             temperatures=()
@@ -53,6 +54,7 @@ class Nvml:
                 ),
             ),
             fans_rpm=self._fans(),
+            fan=None if percent is None else min(percent / 100, 1.0),
             power_w=None if milliwatts is None else milliwatts / 1e3,
             power_limit_w=None if limit is None else limit / 1e3,
             frequency_hz=None if megahertz is None else megahertz * 1e6,

@@ -130,6 +130,7 @@ class Sensed(_Message):
     kind: Literal["sensed"] = "sensed"
     temperatures: Annotated[tuple[Temperature, ...], Field(max_length=16)] = ()
     fans_rpm: Annotated[tuple[tuple[Annotated[str, Field(max_length=64)], Positive], ...], Field(max_length=16)] = ()
+    fan: Annotated[float, Field(ge=0, le=1)] | None = None  # what the fans are told
     power_w: Positive | None = None
     power_limit_w: Positive | None = None
     frequency_hz: Positive | None = None

@@ -165,11 +165,13 @@ def open_search(opening: Open, doing: Callable[[str], None]) -> Search:
     """The search on a device: tuned here if it has not been, examined, ready. Raises OpenclError."""
     identity = opening.identity
     folder, reason = open_folder(Path(opening.state_dir) if opening.state_dir else None, identity)
+    if reason:
+        doing(f"what is built and measured cannot be kept: {reason}")
     if opening.tune:
         tuned = settle(identity, folder, again=opening.retune, tell=doing)
     else:
         tuned = recall(identity, folder) or untuned(identity)
-    doing("building the search" + (f", which cannot be kept: {reason}" if reason else ""))
+    doing("building the search")
     return scan.open_search(identity, tuned.forms, folder, launch_s=opening.launch_s)
 
 

@@ -221,4 +221,4 @@ def test_with_device_all_backends_are_waited_for_before_any_mines(site: _Site) -
     site.answer.touch()
     assert miner.ended() == 1
     assert "--device abacus fits nothing" in miner.output()
-    assert "tardy:0 (a late one)" in miner.output()
+    assert "tardy:0 (cpu, a late one)" in miner.output()

@@ -55,7 +55,9 @@ def test_devices_are_named_by_index_id_kind_or_model(wanted: list[str], chosen: 
 
 
 def test_an_entry_that_fits_nothing_names_what_exists() -> None:
-    with pytest.raises(SelectionError, match=r"--device 7 fits nothing; there is: 0 cpu:0 \(AMD EPYC 7B13\), 1 opencl"):
+    with pytest.raises(
+        SelectionError, match=r"--device 7 fits nothing; there is: 0 cpu:0 \(cpu, AMD EPYC 7B13\), 1 opencl"
+    ):
         select(MACHINE, ["cpu", "7"], consented=True)
     with pytest.raises(SelectionError, match="there is: no device at all"):
         select((), ["cpu"], consented=True)

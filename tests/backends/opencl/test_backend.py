@@ -65,6 +65,9 @@ def test_a_card_that_two_runtimes_drive_mines_once() -> None:
 def test_a_runtime_on_the_processor_waits_to_be_asked() -> None:
     (info,) = finding(a_listed(type="cpu")).probe()
     assert "name it with --device" in str(info.on_request)
+    assert "finds no graphics card" in str(info.on_request)
+    _, info = finding(a_listed(), a_listed(type="cpu")).probe()
+    assert "graphics card" not in str(info.on_request)
     (info,) = finding(a_listed(type="cpu"), cpu_runtimes=True).probe()
     assert info.on_request is None
     (info,) = finding(a_listed()).probe()

@@ -30,6 +30,7 @@ AMD = {
     "hwmon/hwmon4/temp3_label": "mem",
     "hwmon/hwmon4/temp3_input": "58000",
     "hwmon/hwmon4/fan1_input": "1432",
+    "hwmon/hwmon4/pwm1": "102",
     "hwmon/hwmon4/power1_average": "212000000",
     "hwmon/hwmon4/power1_cap": "255000000",
     "hwmon/hwmon4/power1_cap_min": "0",
@@ -80,6 +81,7 @@ def test_what_amdgpu_tells(tmp_path: Path) -> None:
     assert (seen.power_w, seen.power_limit_w, seen.frequency_hz) == (212.0, 255.0, 2.289e9)
     assert seen.voltage_v == pytest.approx(1.043)
     assert (seen.fans_rpm, seen.source) == ((("fan1", 1432.0),), "hwmon")
+    assert seen.fan == pytest.approx(0.4)
 
 
 def test_what_i915_tells_its_power_as_a_difference(tmp_path: Path) -> None:
@@ -88,6 +90,9 @@ def test_what_i915_tells_its_power_as_a_difference(tmp_path: Path) -> None:
     sensors = Hwmon(card, card / "hwmon" / "hwmon2", clock=lambda: now[0])
     first = sensors.read()
     assert (first.temperatures, first.power_w, first.frequency_hz) == ((), None, 2.4e9)
+    assert (first.power_limit_w, first.fan) == (190.0, None)
+    (card / "hwmon/hwmon2/power1_max").write_text("0")  # no limit
+    assert sensors.read().power_limit_w is None
     now[0] += 2.0
     (card / "hwmon/hwmon2/energy1_input").write_text("1300000000")
     assert sensors.read().power_w == pytest.approx(150.0)
@@ -164,6 +169,7 @@ def a_library(**changes: Any) -> Any:
         "nvmlDeviceGetPowerUsage": 301_500,
         "nvmlDeviceGetClockInfo": 1695,
         "nvmlDeviceGetFanSpeedRPM": 1800,
+        "nvmlDeviceGetFanSpeed": 57,
         "nvmlDeviceGetPowerManagementLimitConstraints": [100_000, 350_000],
         **changes,
     }
@@ -198,7 +204,7 @@ def test_what_nvml_tells() -> None:
     seen = sensors.read()
     assert seen.temperatures == (Temperature(sensor="gpu", celsius=66.0, critical_c=98.0),)
     assert (seen.power_w, seen.power_limit_w, seen.frequency_hz) == (301.5, 350.0, 1.695e9)
-    assert (seen.fans_rpm, seen.source) == ((("fan1", 1800.0),), "nvml")
+    assert (seen.fans_rpm, seen.fan, seen.source) == ((("fan1", 1800.0),), 0.57, "nvml")
 
 
 def test_what_nvml_does_not_tell_is_unknown_and_never_zero() -> None:
@@ -209,6 +215,7 @@ def test_what_nvml_does_not_tell_is_unknown_and_never_zero() -> None:
             nvmlDeviceGetTemperature=lost,
             nvmlDeviceGetPowerUsage=lost,
             nvmlDeviceGetFanSpeedRPM=lost,
+            nvmlDeviceGetFanSpeed=lost,
             nvmlDeviceGetClockInfo=lost,
             nvmlDeviceGetPowerManagementLimitConstraints=lost,
         ),
@@ -216,7 +223,7 @@ def test_what_nvml_does_not_tell_is_unknown_and_never_zero() -> None:
     assert sensors
     seen = sensors.read()
     assert (seen.temperatures, seen.power_w, seen.fans_rpm, seen.frequency_hz) == ((), None, (), None)
-    assert sensors.power_range() is None
+    assert seen.fan is None and sensors.power_range() is None
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetHandleByPciBusId"])
