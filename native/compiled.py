@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
+from numba import core as _core
 from numba import njit, types
-from numba.core import cgutils as _cgutils
-from numba.core import config as _config
 from numba.extending import intrinsic
 
 from native.arm import Arm
@@ -32,9 +31,8 @@ from native.vector import Lanes, Vector
 
 Compiled = Callable[..., Any]
 
-# numba publishes types, but not of these two.
-config: Any = _config
-cgutils: Any = _cgutils
+core: Any = _core  # numba publishes types, but not of these
+config, cgutils, cpu_target = core.config, core.cgutils, core.registry.cpu_target
 
 # By the name of the kernel; "+" has what it uses for several versions, if that is another.
 LOWERINGS: dict[str, Lowering] = {
@@ -119,7 +117,7 @@ def compile_scan(features: Features, lowering: str, folder: Path | None) -> Comp
         return count, found
 
     signature = f"UniTuple(int64, 2)({_BLOCK}, int64, int64, {_BLOCK}, {_VECTOR}, uint32, {_VECTOR}, {_VECTOR})"
-    return _compile(features, signature, scan, folder)
+    return _compile(features, signature, scan, folder, passes=not isinstance(LOWERINGS[lowering], Vector | Pairs))
 
 
 def compile_midstates(features: Features, folder: Path | None) -> Compiled:
@@ -152,13 +150,19 @@ def compile_fill(features: Features, lowering: str, folder: Path | None) -> Comp
 def _compile_once(name: str, features: Features, signature: str, body: Compiled, folder: Path | None) -> Compiled:
     with _lock:
         if name not in _compiled or features not in _bound:
-            _compiled[name] = _compile(features, signature, body, folder)
+            _compiled[name] = _compile(features, signature, body, folder, passes=False)
         return _compiled[name]
 
 
-def _compile(features: Features, signature: str, body: Compiled, folder: Path | None) -> Compiled:
+def _compile(features: Features, signature: str, body: Compiled, folder: Path | None, *, passes: bool) -> Compiled:
+    """passes: whether to run LLVM's passes over its own language.
+
+    They take half of all the time, and make what vectors and pairs emit no faster: what can be computed beforehand
+    was, and choosing instructions finds the rest.
+    """
     with _lock:
         _bind(features)
+        usual, config.OPT = config.OPT, config.OPT if passes else 0
         try:
             if folder is not None:
                 # Without the cache it may yet compile, whatever was wrong with it: a full disk, a torn file.
@@ -167,6 +171,8 @@ def _compile(features: Features, signature: str, body: Compiled, folder: Path | 
             return _jit(signature, body)
         except Exception as error:
             raise CompilationError(f"{body.__name__} for {features.cpu}: {error}") from error
+        finally:
+            config.OPT = usual
 
 
 def _compile_cached(signature: str, body: Compiled, folder: Path) -> Compiled:
@@ -188,6 +194,7 @@ def _bind(features: Features) -> None:
     """Make numba compile for these features; it asks once per process, so there is no second choice."""
     if not _bound:
         config.CPU_NAME, config.CPU_FEATURES = features.cpu, features.target
+        cpu_target.target_context.codegen()  # now: how well it chooses instructions is settled here, once for all
         _bound.append(features)
     if _bound[0] != features:
         raise FeatureError("this process already compiles for other CPU features; use a process of its own")

@@ -48,13 +48,13 @@ _ALL = (
     Candidate("scheduled8", SCHEDULED, 0.9, mixes=True),
     Candidate("scheduled8-avx2", (*_SHA, "avx2"), 0.9, mixes=True),
     Candidate("hybrid8", _SHA, 1.0, mixes=True),
-    Candidate("avx512x16", ("avx512f",), 1.2),
+    Candidate("avx512x16", ("avx512f",), 0.9),
     Candidate("scheduled8-high", SCHEDULED, 0.9),
     Candidate("scheduled4", (*_SHA, "avx2"), 0.9),
     Candidate("sha4", _SHA, 0.4),
-    Candidate("avx2x8", ("avx2",), 1.6),
-    Candidate("vector4", (), 1.8),
-    Candidate("scalar", (), 1.6, midstates=1),
+    Candidate("avx2x8", ("avx2",), 1.3),
+    Candidate("vector4", (), 1.0),
+    Candidate("scalar", (), 0.7, midstates=1),
 )
 _ARM = (Candidate("arm4", ("sha2",), 0.4),)
 TUNED = "tuned8"

@@ -41,4 +41,15 @@ def test_a_compiler_that_refuses_is_reported_as_such(quick: native.Kernel) -> No
         return undefined  # type: ignore[name-defined, no-any-return] # noqa: F821
 
     with pytest.raises(native.CompilationError, match="nonsense"):
-        compiled._compile(native.host_features(), "int64()", nonsense, None)
+        compiled._compile(native.host_features(), "int64()", nonsense, None, passes=True)
+
+
+def test_leaving_out_llvms_passes_does_not_change_how_instructions_are_chosen(
+    quick: native.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_compiled", {})
+    usual = compiled.config.OPT
+    listing = next(iter(compiled.compile_midstates(native.host_features(), None).inspect_asm().values()))
+    instructions = [line for line in listing.splitlines() if line.startswith("\t") and not line.startswith("\t.")]
+    assert len(instructions) < 4_000  # of a compression; chosen without care they are more than 5,000
+    assert compiled.config.OPT is usual
