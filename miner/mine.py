@@ -36,8 +36,6 @@ from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.state_dir import Lock, StateDir, StateError
 from miner.summary import SummaryError
 from miner.telemetry.guard import TelemetryError
-from miner.telemetry.metrics import registry
-from miner.telemetry.server import MetricsServer
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals
 from miner.ui.lines import Reporter
@@ -186,6 +184,9 @@ class _Run:
         """Run to the end."""
         configuration = self._loaded.configuration
         if configuration.metrics:
+            from miner.telemetry.metrics import registry  # noqa: PLC0415  most mine without
+            from miner.telemetry.server import MetricsServer  # noqa: PLC0415
+
             where = configuration.metrics
             access = guard_of(configuration)
             server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), guard=access)

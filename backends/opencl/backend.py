@@ -16,11 +16,9 @@ from backends.base import (
     Kind,
 )
 
-from .device import OpenclDevice, Setup
 from .listing import Broken, Listed, Listing, take_listing
 from .options import OpenclOptions
 from .program import folder_of
-from .protocol import Open
 from .runtime import Identity
 from .search import DISPLAY_LAUNCH_S, LAUNCH_S
 from .tune import Tuned, recall
@@ -74,6 +72,10 @@ class OpenclBackend:
         self._opened.add(info.id)
         tuned = self._tuned(listed.identity)
         launch_s = options.intensity / 1e3 if options.intensity else DISPLAY_LAUNCH_S if listed.screen else LAUNCH_S
+        # Who finds nothing to drive starts the sooner for not loading this.
+        from .device import OpenclDevice, Setup  # noqa: PLC0415
+        from .protocol import Open  # noqa: PLC0415
+
         setup = Setup(
             opening=Open(
                 identity=listed.identity,

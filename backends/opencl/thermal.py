@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .protocol import Temperature
+if TYPE_CHECKING:
+    from .protocol import Temperature
 
 STALE_S = 10.0  # without a reading, after there were some
 _STEP = 0.05  # of duty
