@@ -104,6 +104,7 @@ class AsicBackend:
             latches=self._latches,
             terms=replace(self._terms, silence=_EMULATED) if plugged.identity.virtual else self._terms,
             patience=self._patience,
+            prepare=partial(self._prepare, kind),
         )
         return AsicDevice(info, equipment, self._clock_of(kind, plugged.identity), self._host.log)
 
@@ -245,16 +246,18 @@ class AsicBackend:
             return kind.limits.frequencies_hz[0]
         return clock_of(kind.limits, kind.limits.default_hz)
 
+    def _prepare(self, kind: BoardKind) -> None:
+        """Have what its chips need compiled now: once there is power, a driver that is so long silent has hung."""
+        if not CHIPS[kind.chip].version_bits:
+            self._midstates()(bytes(64), (0,))
+
     def _open_board(self, plugged: _Plugged, kind: BoardKind, *, to_mine: bool = True) -> tuple[Board, float]:
         identity = find_again(plugged.bus, plugged.identity)
         scale: float = getattr(plugged.bus, "scale", _unscaled)(identity) if to_mine else 1.0
-        midstates = self._midstates()
-        if to_mine and not CHIPS[kind.chip].version_bits:
-            midstates(bytes(64), (0,))  # compiled now: once there is power, a driver that is so long silent has hung
         unit = min(int((UNIT + 1) / scale), 1 << 256) - 1
         ports = open_device(plugged.bus, identity, self._host.log)
         try:
-            return open_board(kind, ports, replace(self._setup, unit=unit), midstates), scale
+            return open_board(kind, ports, replace(self._setup, unit=unit), self._midstates()), scale
         except BaseException:
             ports.close()
             raise

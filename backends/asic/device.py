@@ -51,6 +51,7 @@ class Equipment:
     terms: Terms = field(default_factory=Terms)
     patience: Patience | None = None
     look_s: float = _LOOK_S
+    prepare: Callable[[], object] = lambda: None  # before it is opened: compiling, which no stop waits for
 
 
 class AsicDevice:
@@ -155,7 +156,8 @@ class _Run:
         self._driver: Driver | None = None
         self._fault: str | None = None
         self._over = threading.Event()
-        self._stopping = False
+        self._stopping = self._opening = False
+        self._turning = threading.Lock()  # held to change one of the two, so that none is opened after a stop
         self._ramp_down_s = 0.0
         self._supervisor = threading.Thread(target=self._supervise, name=f"{info.id}/safety", daemon=True)
         self._thread = threading.Thread(target=self._drive, name=info.id, daemon=True)
@@ -164,13 +166,16 @@ class _Run:
         self._thread.start()
 
     def end(self, ramp_down_s: float) -> None:
-        self._stopping, self._ramp_down_s = True, ramp_down_s
+        with self._turning:
+            self._stopping, self._ramp_down_s = True, ramp_down_s
         if self._driver:
             self._driver.ramp_down_s = ramp_down_s
             self._driver.stopping = True
 
     def join(self, timeout: float) -> bool:
-        """Whether all its threads have ended."""
+        """Whether all its threads have ended; after `end` also, whether none will ever touch the board."""
+        if not self._opening:
+            return True
         until = self._now() + timeout
         for thread in (self._thread, self._supervisor):
             if thread.ident:
@@ -232,6 +237,11 @@ class _Run:
         """The body of the driver's thread: what goes wrong ends here, as a dead device and a board that is off."""
         try:
             self._refuse_latched()
+            self._equipment.prepare()
+            with self._turning:
+                if self._stopping:
+                    return
+                self._opening = True
             self._board, scale = self._equipment.open_board()
             terms = _scaled(self._equipment.terms, scale)
             self._driver = Driver(self._board, self._feed, self._controls, self, terms, self._log)

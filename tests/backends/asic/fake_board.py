@@ -127,6 +127,7 @@ def device_of(
     log: Callable[..., None] = lambda *_a, **_k: None,
     *,
     virtual: bool = False,
+    prepare: Callable[[], object] = lambda: None,
 ) -> AsicDevice:
     info = DeviceInfo(
         "asic:F1", "asic", Kind.ASIC, board.kind.title, virtual, serial="F1",
@@ -147,6 +148,7 @@ def device_of(
         terms=Terms(silence=silence or Silence(), ramp_s=0.0),
         patience=patience,
         look_s=LOOK_S,
+        prepare=prepare,
     )
     return AsicDevice(info, equipment, 525e6, log)
 

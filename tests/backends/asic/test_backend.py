@@ -208,14 +208,13 @@ def test_what_takes_long_to_compile_is_compiled_before_a_board_is_started_and_no
     calls: list[int] = []
     backend = AsicBackend(AsicOptions(), Host(), buses=(bus,))
     monkeypatch.setattr(backend, "_midstates", lambda: lambda _prefix, _versions: calls.append(1))
-    plugged = {info.serial: backend._plugged(info) for info in backend.probe()}
+    infos = {info.serial: info for info in backend.probe()}
 
-    def opened(serial: str, *, to_mine: bool) -> int:
-        kind = plugged[serial].kind
-        assert kind is not None
-        backend._open_board(plugged[serial], kind, to_mine=to_mine)[0].close()
+    def prepared(serial: str) -> int:
+        backend.open(infos[serial])._equipment.prepare()  # type: ignore[attr-defined]
         return len(calls)
 
-    assert opened("B", to_mine=True) == 0, "it takes whole headers"
-    assert opened("A", to_mine=False) == 0
-    assert opened("A", to_mine=True) == 1
+    assert prepared("B") == 0, "it takes whole headers"
+    backend.turn_off(infos["A"])
+    assert not calls
+    assert prepared("A") == 1

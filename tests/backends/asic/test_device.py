@@ -280,6 +280,20 @@ def test_a_stop_that_a_hung_driver_delays_turns_the_board_off_all_the_same() -> 
         board.hang.pop("send").set()
 
 
+def test_a_stop_while_something_is_compiled_waits_for_nothing_and_the_board_is_never_touched() -> None:
+    board, feed, compiled = FakeBoard(), FakeFeed(EASY), threading.Event()
+    device = device_of(board, prepare=compiled.wait)
+    device.start(feed)
+    until(in_state(device, State.STARTING))
+    device.stop(0.0)
+    assert device.telemetry().state is State.OFF
+    compiled.set()
+    until(lambda: not any(thread.name == device.info.id for thread in threading.enumerate()))
+    assert (board.starts, board.closed) == (0, 0)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+
+
 @pytest.mark.parametrize("virtual", [False, True])
 def test_telemetry_is_what_the_sensors_said_and_watts_only_where_they_are_real(*, virtual: bool) -> None:
     board, feed = FakeBoard(), FakeFeed(EASY)
