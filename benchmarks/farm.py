@@ -44,8 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--miners", default="1300,13300", help="how many, one run for each number (%(default)s)")
     parser.add_argument("--devices", type=int, default=3, help="boards of each miner (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long each run is (%(default)s)")
-    parser.add_argument("--interval", type=int, default=30, help="seconds from scrape to scrape (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=6.0, help="how long each run is (%(default)s)")
+    parser.add_argument("--interval", type=int, default=60, help="seconds from scrape to scrape (%(default)s)")
     parser.add_argument("--prometheus", metavar="FILE", help="the program (default: on the PATH, or make test-real's)")
 
 
