@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -71,9 +72,13 @@ def _run(arguments: Arguments, loaded: Loaded) -> int:
 
 
 def _mine(arguments: Arguments, loaded: Loaded) -> int:
+    gc.disable()  # of what is loaded at first nothing becomes garbage, and looking for it takes a tenth of a start
     from miner.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
 
-    status = mine(arguments, loaded)
+    try:
+        status = mine(arguments, loaded)
+    finally:
+        gc.enable()
     busy = [thread.name for thread in threading.enumerate() if thread.daemon]
     if busy:
         # A compiler or a longpoll cannot be interrupted, and Python's own end would pull the ground from under it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ from miner.work.manager import Manager
 from miner.work.strategy import Quota
 
 log = structlog.get_logger(__name__)
+
+_LOADED_S = 10.0  # by then what mines has been loaded
 
 
 def mine(arguments: Arguments, loaded: Loaded) -> int:
@@ -123,6 +126,12 @@ def _report(finish: Finish, snapshot: Snapshot, target: Path | None) -> int:
             log.error("summary_not_written", text=str(error))  # noqa: TRY400
             return ExitCode.FAILED
     return ExitCode.DONE if finish.ok else ExitCode.FAILED
+
+
+def _collect_garbage() -> None:
+    """From now on, and not among what was loaded so far: a look at all of numba would keep new work waiting."""
+    gc.freeze()
+    gc.enable()
 
 
 class _Run:
@@ -220,6 +229,7 @@ class _Run:
         self._watch = Watch(changed)
         self._watch.follow(self._inventory)
         self._notifier.ready()
+        loop.call_later(_LOADED_S, _collect_garbage)
         try:
             return await self.engine.run()
         finally:
