@@ -53,6 +53,15 @@ def test_it_mines_accepted_blocks_and_says_what_it_did(start: Start, tmp_path: P
     assert "worthless" in miner.output()
 
 
+def test_the_package_is_the_command(environ: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "miner"]
+    done = subprocess.run([*command, "--version"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("angara-miner ")
+    wrong = subprocess.run([*command, "dig"], env=environ, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("usage: miner ")
+
+
 def test_whoever_reads_its_output_may_leave_early(environ: dict[str, str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
