@@ -253,6 +253,7 @@ class _Run:
 
     def _first_look(self, inventory: Inventory) -> tuple[Inventory, tuple[DeviceInfo, ...]]:
         """What to begin with: who still looks for devices is waited for only where that decides what mines."""
+        self._tell_failures(inventory)
         while inventory.late:
             inventory = inventory.with_next()
             self._tell_failures(inventory)

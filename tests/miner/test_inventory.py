@@ -21,7 +21,7 @@ from tests.running import PATIENCE_S, Home, home
 TARDY = """
 import os, time
 from pydantic import BaseModel
-from backends.base import DeviceInfo, Kind
+from backends.base import BackendError, DeviceInfo, Kind
 from backends.testing.synthetic import SyntheticDevice
 
 class Options(BaseModel):
@@ -30,7 +30,9 @@ class Options(BaseModel):
 class Tardy:
     name = "tardy"
     Options = Options
-    def __init__(self, options, host): pass
+    def __init__(self, options, host):
+        if "TARDY_FILE" not in os.environ:
+            raise BackendError("nobody said which file")
     def probe(self):
         while not os.path.exists(os.environ["TARDY_FILE"]):
             time.sleep(0.01)
@@ -222,3 +224,10 @@ def test_with_device_all_backends_are_waited_for_before_any_mines(site: _Site) -
     assert miner.ended() == 1
     assert "--device abacus fits nothing" in miner.output()
     assert "tardy:0 (cpu, a late one)" in miner.output()
+
+
+def test_the_only_wanted_backend_says_why_it_cannot_be_used(site: _Site) -> None:
+    del site.more["TARDY_FILE"]
+    miner = site.home.start("--pool", "synthetic:", "--backend", "tardy", **site.more)
+    assert miner.ended() == 1
+    assert "tardy: nobody said which file" in miner.output()
