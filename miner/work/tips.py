@@ -6,8 +6,9 @@ beside another source of the same chain:
     tip of A:  X ------------------------------------------>   behind, from BEHIND_S after B left X until A leaves it
     tip of B:  X ----------> Y --------------------------->
 
-Two sources on rival blocks are not behind each other: neither was on the other's block. Chains that share no block
-never meet here. No clock: seconds on the manager's.
+Two sources on rival blocks are not behind each other: neither was on the other's block. Who returns to a block has not
+moved on from it, and one that falls back so leaves nobody else behind. Chains that share no block never meet here.
+No clock: seconds on the manager's.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 BEHIND_S = 60.0  # honest pools follow each other within seconds
-_LEFT = 64  # blocks remembered that somebody moved on from
+_LEFT = 64  # blocks remembered that a source moved on from, besides those that others are still on
 
 
 @dataclass(slots=True)
 class Tips:
-    """Which block each source extends, and since when a block is left."""
+    """Which block each source extends, and which it has moved on from."""
 
     _on: dict[str, bytes] = field(default_factory=dict)  # source -> previous block's hash
-    _left: OrderedDict[bytes, float] = field(default_factory=OrderedDict)  # block -> when it was first left
+    _left: dict[str, OrderedDict[bytes, float]] = field(default_factory=dict)  # source -> block -> when, oldest first
 
     def saw(self, source: str, prev_hash: bytes, now: float) -> None:
         """The source sent a job on this block."""
@@ -34,17 +35,21 @@ class Tips:
         self._on[source] = prev_hash
         if before is None:
             return
-        self._left.pop(prev_hash, None)  # somebody came back to it: the way on from there was none
-        self._left.setdefault(before, now)
-        if len(self._left) > _LEFT:
-            self._left.popitem(last=False)
+        left = self._left.setdefault(source, OrderedDict())
+        left[before] = now
+        while prev_hash in left:  # back on it: the way on from there was none
+            left.popitem()
+        if len(left) > _LEFT:
+            tips = set(self._on.values())
+            for block in [block for block in left if block not in tips][: len(left) - _LEFT]:
+                del left[block]
 
     def forget(self, source: str) -> None:
         """The source was taken out; one that comes back under its name may be on another chain."""
         self._on.pop(source, None)
+        self._left.pop(source, None)
 
     def behind(self, source: str, now: float) -> bool:
         """Whether it extends a block that another left long enough ago."""
         tip = self._on.get(source)
-        left_at = None if tip is None else self._left.get(tip)
-        return left_at is not None and now - left_at >= BEHIND_S
+        return tip is not None and any(now - left.get(tip, now) >= BEHIND_S for left in self._left.values())

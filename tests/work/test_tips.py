@@ -54,6 +54,15 @@ def test_a_block_that_somebody_returns_to_is_not_left(tips: Tips) -> None:
     assert behind(tips, 1e6) == set()
 
 
+def test_who_falls_back_to_an_old_block_is_behind_and_leaves_nobody_behind(tips: Tips) -> None:
+    for source in ("a", "b"):
+        tips.saw(source, Y, 100.0)
+    tips.saw("a", X, 200.0)
+    assert behind(tips, 200.0 + BEHIND_S) == {"a"}
+    tips.saw("b", Z, 300.0)
+    assert behind(tips, 1e6) == {"a"}
+
+
 def test_who_begins_on_a_block_that_was_left_long_ago_is_behind_at_once(tips: Tips) -> None:
     tips.saw("b", Y, 100.0)
     tips.saw("c", X, 1000.0)
@@ -69,7 +78,13 @@ def test_of_a_source_that_was_taken_out_nothing_is_known(tips: Tips) -> None:
     assert behind(tips, 1e6) == set()
 
 
+def test_who_hangs_is_behind_however_many_blocks_the_others_have_seen_since(tips: Tips) -> None:
+    for number in range(1000):
+        tips.saw("b", number.to_bytes(32), float(number))
+    assert behind(tips, 1000.0) == {"a"}
+
+
 def test_what_is_remembered_of_left_blocks_is_bounded(tips: Tips) -> None:
     for number in range(1000):
         tips.saw("b", number.to_bytes(32), float(number))
-    assert len(tips._left) <= 64
+    assert len(tips._left["b"]) <= 64 + 1
