@@ -121,7 +121,8 @@ class Serving:
         untold = self._untold or _Untold(ticket.start, now)
         timed = None not in (untold.took_s, outcome.took_s)
         untold.took_s = (untold.took_s or 0.0) + (outcome.took_s or 0.0) if timed else None
-        if not outcome.hits and self._flying and end < running.end and now - untold.since < TELL_S:
+        goes_on = bool(self._flying) and self._flying[0][0] is running
+        if not outcome.hits and goes_on and now - untold.since < TELL_S:
             self._untold = untold
             return
         self._untold = None

@@ -123,6 +123,19 @@ def test_a_hit_is_told_at_once_with_what_was_searched_before_it(bench: Bench) ->
     assert (done.start, done.count, done.hits) == (0, (first // 512 + 1) * 512, ((first, 1),))
 
 
+def test_what_was_searched_before_a_drop_is_told_as_its_own_stretch_whatever_comes_at_once_after_it(
+    bench: Bench,
+) -> None:
+    bench.serving.add(stretch(1, target=1))
+    bench.serving.step()
+    assert not bench.told
+    bench.serving.drop(Drop(token=7))
+    bench.serving.add(stretch(2, 1 << 20, 1024, target=1))
+    while bench.serving.due_s is not None:
+        bench.serving.step()
+    assert bench.done() == [(1, 0, 1024), (2, 1 << 20, 1024)]
+
+
 def test_a_drop_with_nothing_to_do_is_answered(bench: Bench) -> None:
     bench.serving.drop(Drop(token=1))
     assert bench.serving.due_s == 0.0
