@@ -107,6 +107,9 @@ class Connection(asyncio.Protocol):
             self._end(defect)
             self.abort()
 
+    def eof_received(self) -> None:
+        self._end(None)  # now: the connection is lost only when what was written has left, if the peer ever reads it
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
         self._lost.set()

@@ -15,7 +15,13 @@ from miner.sources.stratum.connection import Connection
 async def connected() -> AsyncIterator[tuple[Connection, asyncio.StreamWriter]]:
     """A connection and the peer's end of it."""
     peers: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-    server = await asyncio.start_server(lambda _, writer: peers.put_nowait(writer), "127.0.0.1", 0)
+    readers: list[asyncio.StreamReader] = []  # a connection is ended when nobody has its reader any more
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        readers.append(reader)
+        peers.put_nowait(writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     connection = await Connection.open("127.0.0.1", server.sockets[0].getsockname()[1], 10.0)
     peer = await peers.get()
     try:
@@ -24,6 +30,11 @@ async def connected() -> AsyncIterator[tuple[Connection, asyncio.StreamWriter]]:
         peer.close()
         await connection.close()
         server.close()
+
+
+def flood(connection: Connection) -> None:
+    for _ in range(64):
+        connection.write(bytes(module.MAX_UNSENT))
 
 
 async def test_what_came_before_anybody_listened_is_not_lost() -> None:
@@ -75,10 +86,17 @@ async def test_a_defect_in_whoever_listens_comes_out_where_it_listens() -> None:
 async def test_a_peer_that_reads_nothing_is_not_written_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_S", 0.01)
     async with connected() as (connection, _):
-
-        def flood() -> None:
-            for _ in range(64):
-                connection.write(bytes(module.MAX_UNSENT))
-
         with pytest.raises(SourceMisbehaved):
-            flood()
+            flood(connection)
+
+
+async def test_a_peer_that_says_no_more_and_reads_nothing_is_no_longer_listened_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_S", 0.01)
+    async with connected() as (connection, peer):
+        with pytest.raises(SourceMisbehaved):
+            flood(connection)
+        peer.write_eof()
+        async with asyncio.timeout(10.0):
+            await connection.listen(lambda _: None)
