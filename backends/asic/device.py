@@ -245,7 +245,8 @@ class _Run:
             self._board, scale = self._equipment.open_board()
             terms = _scaled(self._equipment.terms, scale)
             self._driver = Driver(self._board, self._feed, self._controls, self, terms, self._log)
-            self._driver.stopping, self._driver.ramp_down_s = self._stopping, self._ramp_down_s
+            if self._stopping:  # else left alone: whoever ends this run may be telling it right now
+                self._driver.stopping, self._driver.ramp_down_s = True, self._ramp_down_s
             self._supervisor.start()
             self._driver.run()
             self._refuse_latched()
