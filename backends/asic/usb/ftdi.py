@@ -18,7 +18,7 @@ from backends.asic.usb.request import VENDOR_DEVICE, Request
 from backends.base import Misuse
 
 STATUS = 2  # bytes at the head of each packet: modem and line status
-LATENCY_MS = 8  # how long the chip waits for more before it sends a packet that is not full
+LATENCY_MS = 16  # for how long the chip waits for more before it sends a packet that is not full: its default, too
 
 _DATA_BITS = 8
 _PARITY = {Parity.NONE: 0, Parity.MARK: 3}
@@ -143,7 +143,7 @@ class FtdiBridge:
     """A `Bridge`. Pins are CBUS0 to CBUS3, bits 0 to 3."""
 
     def __init__(self, claim: Claim, pair: BulkPair, codec: Codec, parity: Parity = Parity.NONE) -> None:
-        """Set the port up: 8 bits, no flow control, short latency, empty buffers. The rate is left as it is."""
+        """Set the port up: 8 bits, no flow control, the latency, empty buffers. The rate is left as it is."""
         self._claim, self._pair, self._codec, self._parity = claim, pair, codec, parity
         self._pins = threading.Lock()
         self._driven = self._levels = 0

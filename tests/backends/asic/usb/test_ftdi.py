@@ -72,7 +72,7 @@ def test_opening_sets_the_port_up_as_miners_need_it() -> None:
         (0x40, 0, 0, 0, b""),  # reset
         (0x40, 4, 8, 0, b""),  # 8N1
         (0x40, 2, 0, 0, b""),  # no flow control
-        (0x40, 9, 8, 0, b""),  # latency of 8 ms
+        (0x40, 9, 16, 0, b""),  # latency of 16 ms
         (0x40, 0, 2, 0, b""),  # empty both directions
         (0x40, 0, 1, 0, b""),
     ]
