@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from backends.asic.chips.chip import Chip
 from backends.asic.chips.decoder import NonceReply
 from backends.asic.chips.frames import Register, job, write_register
@@ -180,8 +182,8 @@ def header_job(number: int, header: bytes, length: int | None = None) -> bytes:
 def midstate_job(number: int, header: bytes, states: Sequence[Sequence[int]]) -> bytes:
     """The job of these SHA-256 states after 64 bytes, and of the rest of the header."""
     merkle_end, ntime, nbits = struct.unpack_from("<4s4s4s", header, 64)
-    wire = (struct.pack(">8I", *(int(word) for word in reversed(state))) for state in states)
-    return job(b"".join((bytes((number, len(states))), bytes(4), nbits, ntime, merkle_end, *wire)))
+    wire = np.asarray(states, ">u4")[:, ::-1].tobytes()  # each with its last word first
+    return job(b"".join((bytes((number, len(states))), bytes(4), nbits, ntime, merkle_end, wire)))
 
 
 def _words_reversed(field_: bytes) -> bytes:
