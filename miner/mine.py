@@ -319,8 +319,10 @@ class _Run:
                 log.warning("no_device_left", text=str(error))
                 chosen = {}
             mining = {info.id: info for info in self._selected}
+            present = {info.id for info in self._inventory.infos}  # and passed over, for a reason that was told
             for gone in mining.keys() - chosen.keys():
-                log.warning("device_gone", device=gone)
+                if gone not in present:
+                    log.warning("device_gone", device=gone)
                 if not await self.engine.remove_device(gone):
                     log.error("device_not_off", device=gone)
                     continue  # its lock stays, and it is not added again, while a driver may still be at it

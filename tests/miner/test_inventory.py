@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,9 @@ class Tardy:
     def probe(self):
         while not os.path.exists(os.environ["TARDY_FILE"]):
             time.sleep(0.01)
-        return [DeviceInfo("tardy:0", "tardy", Kind.CPU, "a late one", virtual=True)]
+        with open(os.environ["TARDY_FILE"]) as file:
+            obstacle = file.read() or None
+        return [DeviceInfo("tardy:0", "tardy", Kind.CPU, "a late one", virtual=True, unusable=obstacle)]
     def open(self, info):
         return SyntheticDevice("tardy:0")
     def watch(self, changed):
@@ -216,6 +219,19 @@ def test_a_backend_that_is_slow_to_look_delays_nobody_and_its_device_mines_once_
     assert "tardy:0" not in miner.output()
     site.answer.touch()
     miner.until('"device": "tardy:0", "state": "mining"')
+
+
+def test_a_device_that_must_not_mine_any_more_is_told_of_by_its_reason_and_is_not_gone(site: _Site) -> None:
+    site.answer.touch()
+    miner = site.home.start("--pool", "synthetic:", "--threads", "1", "--log-format", "json", **site.more)
+    miner.until('"device": "tardy:0", "state": "mining"')
+    site.answer.write_text("worn out")
+    miner.signal(signal.SIGHUP)
+    miner.until('"reason": "worn out"')
+    miner.until('"device": "tardy:0", "state": "off"')
+    miner.signal(signal.SIGTERM)
+    assert miner.ended() == 0
+    assert "device_gone" not in miner.output()
 
 
 def test_with_device_all_backends_are_waited_for_before_any_mines(site: _Site) -> None:
