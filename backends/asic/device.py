@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
+from backends import affinity
 from backends.asic.boards.board import Board, BoardKind, Limits, Readings, Sensor
 from backends.asic.driver import Controls, Driver, Terms
 from backends.asic.latch import Latches
@@ -248,6 +249,7 @@ class _Run:
             if self._stopping:  # else left alone: whoever ends this run may be telling it right now
                 self._driver.stopping, self._driver.ramp_down_s = True, self._ramp_down_s
             self._supervisor.start()
+            self._gather()
             self._driver.run()
             self._refuse_latched()
         except Exception as error:  # noqa: BLE001
@@ -256,6 +258,13 @@ class _Run:
                 self._log("device_failed", error=repr(error))
         finally:
             self._give_back()
+
+    def _gather(self) -> None:
+        """The driver and who listens to the board, where the other boards' are; the supervisor stays free."""
+        try:
+            affinity.gather()
+        except OSError as error:  # a container's policy: a board is driven as well from everywhere, at a price
+            self._log("driver_not_placed", reason=error.strerror)
 
     def _refuse_latched(self) -> None:
         if self._safety.standing is Standing.LATCHED:

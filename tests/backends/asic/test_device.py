@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +83,34 @@ def test_replaced_work_is_sent_at_once_though_the_running_job_is_long() -> None:
         until(lambda: len(board.jobs) == 1)
         feed.serve(Template(target=EASY.target, prev_hash=bytes(32)), replace=True)
         until(lambda: board.jobs[-1].prev_hash == bytes(32), 2.0)
+
+
+def test_boards_are_driven_from_one_core_and_supervised_from_anywhere() -> None:
+    class Seen(FakeBoard):
+        cores: dict[str, set[int]]
+
+        def _enter(self, call: str, *, up: bool = False) -> None:
+            self.cores[call] = os.sched_getaffinity(0)
+            super()._enter(call, up=up)
+
+    board = Seen()
+    board.cores = {}
+    with mining(device_of(board, silence=UNCONCERNED), FakeFeed(EASY)):
+        until(lambda: board.cores.keys() >= {"send", "receive", "sensors"})
+    here = os.sched_getaffinity(0)
+    assert board.cores["send"] == board.cores["receive"] == {max(here)}
+    assert board.cores["sensors"] == here
+
+
+def test_where_threads_may_not_be_bound_a_board_mines_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_thread: int, _cores: set[int]) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    board, log = FakeBoard(), Log()
+    with mining(device_of(board, silence=UNCONCERNED, log=log), FakeFeed(EASY)):
+        until(lambda: board.jobs)
+    assert "driver_not_placed" in log.names()
 
 
 def test_the_clock_is_ramped_to_where_it_shall_be_and_back_before_the_end() -> None:

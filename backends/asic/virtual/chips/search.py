@@ -9,11 +9,13 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 import native
+from backends import affinity
 from backends.cpu import NO_CACHE, KernelCache, candidates, load
 
 from .jobs import HeaderJob, Job
@@ -88,5 +90,7 @@ class Engine:
 
 
 def give_way() -> None:
-    """Put the calling thread behind everybody else."""
+    """Put the calling thread behind everybody else, on whichever core; who started it may be bound to one."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)
+    with suppress(OSError):  # where that is forbidden nobody was bound
+        affinity.spread()

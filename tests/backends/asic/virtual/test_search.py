@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import binascii
 import json
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from backends.asic.virtual import Fault, VirtualBus
 from backends.asic.virtual.boards.board import AMBIENT_C, Heat
 from backends.asic.virtual.chips.frames import take_frame
 from backends.asic.virtual.chips.jobs import header_job, midstate_job
+from backends.asic.virtual.chips.search import give_way
 from backends.asic.virtual.faults import parse_fault
 from backends.cpu import open_cache
 from native import host_features
@@ -125,3 +128,17 @@ def test_a_board_unplugs_itself_when_ordered_to() -> None:
         time.sleep(0.005)
     assert bus.scan() == []
     bus.close()
+
+
+def test_who_searches_is_bound_to_no_core_by_who_started_it() -> None:
+    seen: list[set[int]] = []
+
+    def started() -> None:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        give_way()
+        seen.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=started)
+    thread.start()
+    thread.join()
+    assert seen == [os.sched_getaffinity(0)]
