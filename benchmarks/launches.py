@@ -23,6 +23,7 @@ class Walk:
         self._flying: list[Ticket] = []
         self._nonce = 0
         self.outcomes: list[Outcome] = []
+        self.processor_s = 0.0  # of the last `go`, in this thread, without what the sensors took
 
     @property
     def hashes(self) -> int:
@@ -34,10 +35,13 @@ class Walk:
     def go(self, seconds: float, sensors: Callable[[], dict[str, float]] = dict) -> list[dict[str, float]]:
         """Search for so long and to the end of what is in flight; what the sensors said once a second."""
         readings, begun, read = [], time.perf_counter(), 0.0
+        self.processor_s = -time.thread_time()
         while (now := time.perf_counter() - begun) < seconds or self._flying:
             if now - read >= 1:
                 read = now
+                self.processor_s += time.thread_time()
                 readings.append(sensors())
+                self.processor_s -= time.thread_time()
             while len(self._flying) < IN_FLIGHT and now < seconds:
                 count = self._search.nonces(self._job)
                 if self._nonce + count > NONCES:
@@ -45,6 +49,7 @@ class Walk:
                 self._flying.append(self._search.launch(self._job, self._nonce, count))
                 self._nonce += count
             self.outcomes.append(self._search.collect(self._flying.pop(0)))
+        self.processor_s += time.thread_time()
         return readings
 
     def hits(self) -> dict[str, Any]:

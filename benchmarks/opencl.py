@@ -120,9 +120,9 @@ def mine(identity: Identity, search: Search, seconds: float) -> dict[str, Any]:
     sensors = _sensors(identity)
     walk.forget()
     before = sensors()
-    begun, cpu = time.perf_counter(), time.thread_time()
+    begun = time.perf_counter()
     readings = walk.go(seconds, sensors)
-    wall_s, cpu_s = time.perf_counter() - begun, time.thread_time() - cpu
+    wall_s = time.perf_counter() - begun
     rate = walk.hashes / wall_s
     clocks = [x["clock_hz"] for x in readings if x.get("clock_hz")]
     clock_hz = statistics.median(clocks) if clocks else None
@@ -135,7 +135,7 @@ def mine(identity: Identity, search: Search, seconds: float) -> dict[str, Any]:
         "device_hashes_per_second": Spread.of([x.hashes / x.took_s for x in walk.outcomes if x.took_s]).as_json(),
         "launch_s": statistics.median(took),
         "busy": sum(took) / wall_s,
-        "python_share": cpu_s / len(walk.outcomes) / statistics.median(took),
+        "python_share": walk.processor_s / len(walk.outcomes) / statistics.median(took),
         "clock_hz": clock_hz,
         "slots_per_hash": slots_per_hash("nvidia", search.midstates),
         "operations_per_hash": operations(search.midstates).total / search.midstates,
