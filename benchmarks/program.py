@@ -29,7 +29,7 @@ _POLL_S = 0.02
 _START_S = 60.0  # to compile, at worst, and to come to an end
 _LOOK_S = 0.25
 _NICE = 19  # the CPU backend's default
-_KEPT = (features.VARIABLE, "OCL_", "POCL_", "LD_LIBRARY_PATH")  # of the environment: the same kernels and drivers
+_KEPT = (features.VARIABLE, "OCL_", "POCL_", "LD_LIBRARY_PATH", "PATH")  # the same kernels, drivers and linkers
 
 Process = subprocess.Popen[str]
 
