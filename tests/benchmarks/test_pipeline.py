@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -95,35 +94,6 @@ def test_a_switch_is_over_when_the_last_thread_scans_on_the_new_tip() -> None:
     assert all(watch.taken[x] <= watch.scanned[x] for x in watch.taken)
     watch.expect(b"\2" * 32)
     assert (watch.taken, watch.scanned) == ({}, {})
-
-
-def test_the_pipeline_benchmark_answers_every_question(tmp_path: Path, kernels: Path) -> None:
-    result = tmp_path / "result.json"
-    command = [sys.executable, "-W", "error", "-m", "benchmarks", "pipeline", "--live", "--json", str(result)]
-    command += ["--pairs=1", "--seconds=0.6", "--starts=1", "--switches=3", "--threads=1"]
-    command += ["--state", str(kernels.parent)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    figures = {x["name"]: x for x in json.loads(result.read_text())["figures"]}
-    assert all(0 <= x["min"] <= x["median"] <= x["max"] for x in figures.values())
-    assert {name for name, x in figures.items() if x["target"] is not None} == {
-        "whole/bare, live screen, by the clock",
-        "whole/bare, live screen, by its own time",
-        "first hash, kernel cached",
-        "first hash, empty cache",
-        "resident, kernel cached",
-        "resident, after compiling",
-        "tip, wire to work, low",
-        "tip, handled to work, low",
-        "a lease, 12 branches",
-    }
-    assert figures["whole/bare, live screen, by its own time"]["median"] == pytest.approx(1, abs=0.5)
-    assert figures["first hash, kernel cached"]["median"] < figures["first hash, empty cache"]["median"]
-    assert 50 < figures["resident, kernel cached"]["median"] < 1000
-    for priority in ("low", "idle", "normal"):
-        stages = [figures[f"tip, handled to {stage}, {priority}"]["median"] for stage in ("work", "scan")]
-        assert 0 < stages[0] < stages[1]
-        assert figures[f"tip, wire to work, {priority}"]["samples"] == 3
 
 
 def test_a_part_that_does_not_exist_is_wrong_usage() -> None:
