@@ -15,6 +15,8 @@ from backends import registry
 from backends.base import Backend, BackendError, Device, DeviceInfo, Host
 from miner.config import Configuration
 
+PATIENCE_S = 10.0  # with a backend that looks once more: a driver that hangs must not keep the miner from its end
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -58,11 +60,13 @@ class Inventory:
         return tuple(found.info for found in self.found)
 
     def again(self) -> Inventory:
-        """Look anew with the same backends; who is late is not waited for."""
+        """Look anew with the same backends; who is late is not waited for, and who becomes so keeps what it had."""
         late = {look.backend.name: look for look in self.late}
         looks = [late.get(backend.name) or _look(backend) for backend in self.backends]
-        wait([look.answer for look in looks if look.backend.name not in late])
-        return _answered(Inventory((), (), self.backends), looks)
+        wait([look.answer for look in looks if look.backend.name not in late], PATIENCE_S)
+        hanging = {look.backend.name for look in looks if not look.answer.done()}
+        kept = tuple(found for found in self.found if found.backend.name in hanging)
+        return _answered(Inventory(kept, (), self.backends), looks)
 
     def with_next(self) -> Inventory:
         """The same and what one more of the late ones finds."""
@@ -112,7 +116,8 @@ def _look(backend: Backend) -> Look:
 
 def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
     """What was known before, and what those of the looks that have ended found."""
-    found, failures, late = list(before.found), list(before.failures), []
+    told = {look.backend.name for look in looks if look.answer.done()}
+    found, failures, late = [x for x in before.found if x.backend.name not in told], list(before.failures), []
     for look in looks:
         if not look.answer.done():
             late.append(look)

@@ -153,6 +153,22 @@ def test_looking_again_neither_waits_for_a_late_one_nor_asks_it_twice(slow: _Bac
 
 
 @pytest.mark.usefixtures("installed")
+def test_who_hangs_when_asked_again_keeps_its_devices_and_nobody_waiting(
+    slow: _Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = cast("threading.Event", slow.ready)
+    ready.set()
+    whole = take_inventory(AUTO, Host())
+    ready.clear()
+    monkeypatch.setattr(inventory, "PATIENCE_S", 0.01)
+    again = whole.again()
+    assert [info.id for info in again.infos] == ["a-slow:0", "b-quick:0"]
+    assert [look.backend for look in again.late] == [slow]
+    ready.set()
+    assert [info.id for info in again.with_next().infos] == ["a-slow:0", "b-quick:0"]
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_late_answer_is_a_change_and_the_backend_is_watched_from_then_on(slow: _Backend, quick: _Backend) -> None:
     first = begin_inventory(AUTO, Host())
     while not first.found:

@@ -8,6 +8,7 @@ are computed without a compiler, which takes minutes on an emulated processor. A
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -52,11 +53,27 @@ def start(pool: str, *more: str) -> int:
         return pid
     os.dup2(log, 1)
     os.dup2(log, 2)
+    faulthandler.register(signal.SIGUSR1)
     os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
     asic_backend.AsicBackend._midstates = lambda self: midstates  # type: ignore[method-assign,assignment,return-value]
     words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}", "--state-dir", "/tmp/state", *more]
     os._exit(miner.cli.main(words))
+
+
+def status_of(pid: int) -> int | None:
+    """How it ended; None, and what its threads were at is in the log, if it does not."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGUSR1)
+    time.sleep(1.0)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
 
 
 def drivers(bus: RealBus) -> list[str | None]:
@@ -94,7 +111,7 @@ def main() -> None:
     time.sleep(SHARES_S)
     facts["during"] = sorted({str(driver) for driver in drivers(bus)})
     os.kill(orderly, signal.SIGINT)
-    facts["status"] = os.waitstatus_to_exitcode(os.waitpid(orderly, 0)[1])
+    facts["status"] = status_of(orderly)
     facts["log"] = told()
     facts["after"] = drivers(bus)
     killed = start(pool)
