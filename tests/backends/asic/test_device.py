@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+import backends.asic.device as device_module
 from backends.asic.boards.board import Garbage, Sensor
 from backends.asic.device import AsicDevice
+from backends.asic.driver import Driver
 from backends.asic.health import Silence
 from backends.asic.latch import Latches
 from backends.base import DeviceFault, DeviceGone, SettingRefused, Settings, State, Verdict
@@ -322,6 +324,58 @@ def test_a_stop_while_something_is_compiled_waits_for_nothing_and_the_board_is_n
     assert (board.starts, board.closed) == (0, 0)
     with mining(device, feed):
         until(in_state(device, State.MINING))
+
+
+def test_a_stop_while_the_driver_is_made_is_heeded_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    making, made = threading.Event(), threading.Event()
+
+    class Slow(Driver):
+        def __init__(self, *arguments: Any) -> None:
+            making.set()
+            assert made.wait(10.0)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(device_module, "Driver", Slow)
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    device.start(feed)
+    assert making.wait(10.0)
+    with pytest.raises(DeviceFault, match="still runs"):  # the board is claimed, and none to drive it yet
+        device.stop(0.0)
+    made.set()
+    device.stop(10.0)
+    assert (board.starts, board.closed) == (0, 1)
+
+
+def test_a_stop_in_the_moment_in_which_a_driver_was_made_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the driver sees the stop come between its look at it and what it tells the driver."""
+    stopper, due, told = threading.current_thread(), threading.Event(), threading.Event()
+
+    class Met(Driver):
+        def __setattr__(self, name: str, value: object) -> None:
+            is_stopper = threading.current_thread() is stopper
+            if name == "stopping" and hasattr(self, name) and not is_stopper:
+                due.set()
+                assert told.wait(10.0)
+            super().__setattr__(name, value)
+            if name == "stopping" and is_stopper:
+                told.set()
+
+        def run(self) -> None:
+            due.set()
+            super().run()
+
+    monkeypatch.setattr(device_module, "Driver", Met)
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    device.start(feed)
+    try:
+        assert due.wait(10.0)
+        device.stop(10.0)
+    finally:
+        device.stop(10.0)
+    assert not board.powered
+    assert board.closed == 1
 
 
 @pytest.mark.parametrize("virtual", [False, True])
