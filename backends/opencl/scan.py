@@ -71,7 +71,8 @@ class DeviceSearch:
         with reported("the device cannot be opened"):
             self._context = cl.Context([device])
             self._run = cl.CommandQueue(self._context, properties=cl.command_queue_properties.PROFILING_ENABLE)
-            self._copy = self._run if device.type & cl.device_type.CPU else cl.CommandQueue(self._context)
+            self._on_processor = bool(device.type & cl.device_type.CPU)
+            self._copy = self._run if self._on_processor else cl.CommandQueue(self._context)
         self._programs = {form: program.build(self._context, device, form, folder) for form in self.forms}
         with reported("the device has no memory for a search"):
             self._places = [self._place() for _ in range(IN_FLIGHT + 1)]
@@ -210,7 +211,9 @@ class DeviceSearch:
         return hits
 
     def _sleep(self, ticket: Ticket) -> None:
-        """Until shortly before a launch should be done."""
+        """Until shortly before a launch should be done; not on a processor, where who waits may take part in it."""
+        if self._on_processor:  # PoCL's wait costs nothing, Intel's searches: asleep, one of two cores would be idle
+            return
         left_s = self._since + self._paces[ticket.job.form].expected_s(ticket.count) - time.monotonic()
         if left_s > 0:
             time.sleep((1 - _AWAKE) * left_s)

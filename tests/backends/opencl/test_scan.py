@@ -97,6 +97,20 @@ def test_a_launch_is_told_of_while_the_next_one_runs(search: DeviceSearch) -> No
     assert took_s and time.monotonic() - told_at > took_s / 2
 
 
+def test_a_card_is_slept_through_and_a_processor_waited_for_in_its_runtime_which_may_let_us_take_part(
+    search: DeviceSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("backends.opencl.scan.time.sleep", naps.append)
+    job = search.prepare(bytes(76), VERSIONS[:1], 1)
+    for _ in range(3):
+        search.collect(search.launch(job, 0, search.nonces(job)))
+    assert not naps
+    monkeypatch.setattr(search, "_on_processor", False)
+    search.collect(search.launch(job, 0, search.nonces(job)))
+    assert naps and naps[0] < 0.05
+
+
 def test_launches_grow_to_the_time_that_is_asked_for(search: DeviceSearch) -> None:
     job = search.prepare(bytes(76), VERSIONS[:1], 1)
     took = [search.collect(search.launch(job, 0, search.nonces(job))).took_s or 0 for _ in range(20)]
