@@ -1,8 +1,9 @@
 """How many shares a pool is sent: a bucket of tokens, and a local target that rises before the bucket is empty.
 
 A pool that sets its difficulty far too low, by mistake or to do harm, would have us send thousands of shares a second.
-A bucket `burst` deep fills at `rate` a second; each share takes a token. When the bucket is half empty, the local
-target halves: what is easier is not even looked for any more. It goes back step by step once the bucket stays full.
+A bucket `burst` deep fills at `rate` a second; each share takes a token. While it is less than half full and not on its
+way up, counting what waits for it, the local target halves: what is easier is not even looked for any more. It
+goes back step by step once the bucket stays full.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class Allowance:
     _tokens: float = field(init=False)
     _at: float | None = None
     _stepped_at: float = float("-inf")
-    _full_since: float | None = None
-    _short: bool = False  # a share found the bucket less than half full
+    _full_since: float | None = None  # at each look since
+    _short: bool = False  # since the last look a share found the bucket less than half full
+    _low: float = float("inf")  # tokens beyond what waits for them, at the last step to a harder target
 
     def __post_init__(self) -> None:
         self._tokens = float(self.burst)
@@ -33,22 +35,31 @@ class Allowance:
     def take(self, now: float, *, forced: bool = False) -> bool:
         """Whether a share may leave now; a forced one (a job's first, a block) always does, and is counted."""
         self._fill(now)
-        if self._tokens < self.burst / 2:
-            self._short = True
+        self._short = self._short or self._tokens < self.burst / 2
         if self._tokens < 1 and not forced:
             return False
         self._tokens = max(0.0, self._tokens - 1)
-        self._full_since = None
         return True
 
-    def adjust(self, now: float) -> bool:
-        """Whether the local target must change now; `easing` says to what."""
+    def adjust(self, now: float, waiting: int = 0) -> bool:
+        """Look, a few times a second: whether the local target must change now; `easing` says to what.
+
+        `waiting`: shares that are held. They keep the bucket empty long after the target is hard enough.
+        """
         self._fill(now)
-        if self._short and now - self._stepped_at >= STEP_S and self.easing < MAX_EASING:
+        short, self._short = self._short or self._tokens < self.burst / 2, False
+        left = int(self._tokens) - waiting
+        if not short:
+            self._low = float("inf")
+        elif left <= self._low and now - self._stepped_at >= STEP_S and self.easing < MAX_EASING:
             self.easing *= 2
-            self._stepped_at, self._short = now, False
+            self._stepped_at, self._low = now, left
             return True
-        if self.easing > 1 and now - max(self._stepped_at, self._full_since or now) >= RELAX_S:
+        if self._tokens < self.burst * 0.9:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        elif self.easing > 1 and now - max(self._stepped_at, self._full_since) >= RELAX_S:
             self.easing //= 2
             self._stepped_at = now
             return True
@@ -58,5 +69,3 @@ class Allowance:
         if self._at is not None:
             self._tokens = min(float(self.burst), self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = now
-        if self._tokens >= self.burst * 0.9 and self._full_since is None:
-            self._full_since = now

@@ -108,6 +108,11 @@ class Delivery:
         """Whether nothing waits to be sent or answered."""
         return not self._held and not len(self._ledger)
 
+    @property
+    def waiting(self) -> int:
+        """How many shares are held."""
+        return len(self._held)
+
     # ---- what surrounds shares
 
     def joined(self, session: int, *, resumed: bool) -> list[Effect]:

@@ -318,7 +318,7 @@ class Pool:
         if asked_at is not None and now - asked_at >= MASK_ANSWER_S:
             connection.mask_asked_at, connection.mask_ignored = None, True
             connection.channel.settling = False
-        if connection.job is not None and self._delivery.allowance.adjust(now):
+        if connection.job is not None and self._delivery.allowance.adjust(now, self._delivery.waiting):
             effects.append(Say("info", "local_target_changed", {"times_harder": self._delivery.allowance.easing}))
             job_at = connection.job_at
             effects += self._again(connection, now)

@@ -51,6 +51,31 @@ def test_it_does_not_get_easier_before_the_bucket_was_full_for_a_while() -> None
     assert allowance.adjust(20.0 + RELAX_S)
 
 
+def test_it_gets_easier_while_shares_go_on_at_a_pace_that_is_no_trouble() -> None:
+    allowance = Allowance(rate=100, burst=1000)
+    for _ in range(1000):
+        allowance.take(0.0)
+    assert allowance.adjust(0.1)
+    for quarter in range(4 * 120):  # two minutes with four shares a second
+        now = 10.0 + quarter / 4
+        assert allowance.take(now)
+        allowance.adjust(now)
+    assert allowance.easing == 1
+
+
+def test_a_backlog_that_shrinks_is_no_reason_for_a_harder_target() -> None:
+    allowance = Allowance(rate=100, burst=1000)
+    waiting, found = 0, 0.0
+    for tick in range(4 * 60):  # a minute with 5,000 shares a second, as the pool would have it
+        found += 5000 / 4 / allowance.easing
+        waiting, found = min(waiting + int(found), 4096), found % 1
+        now = tick / 4
+        while waiting and allowance.take(now):
+            waiting -= 1
+        allowance.adjust(now, waiting)
+    assert allowance.easing == 64  # 78 a second: what is within the rate
+
+
 def test_waits_double_up_to_a_minute_and_start_over_after_a_stable_hour() -> None:
     backoff = Backoff(lambda: 1.0)
     waits = [backoff.wait_s(Ending.CLOSED, stable_s=0) for _ in range(8)]
