@@ -54,4 +54,5 @@ def source_view(priority: int, standing: Standing, now: float) -> SourceView:
         reconnects=account.reconnects,
         job_age_s=now - job.arrived if job else None,
         behind=standing.behind,
+        present=standing.present,
     )

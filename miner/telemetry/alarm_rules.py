@@ -136,7 +136,7 @@ def _down(snapshot: Snapshot) -> Findings:
     return {
         source.name: source.failed or "it is not connected"
         for source in snapshot.sources
-        if source.failed is not None or not source.connected
+        if source.present and (source.failed is not None or not source.connected)
     }
 
 

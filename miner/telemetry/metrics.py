@@ -131,6 +131,11 @@ def _money(snapshot: Snapshot, read: Callable[[Costs], float | None]) -> Values:
     return {(snapshot.costs.currency,): read(snapshot.costs)} if snapshot.costs else {}
 
 
+def _present(read: Callable[[SourceView], float]) -> Callable[[SourceView], float | None]:
+    """Only of sources that are there: one that a reload took out is neither up nor down."""
+    return lambda source: read(source) if source.present else None
+
+
 def _expected(device: DeviceView) -> float | None:
     now = device.telemetry.expected_hps
     return device.info.expected_hps if now is None else now
@@ -236,10 +241,12 @@ DEVICE_FAMILIES: tuple[Family[DeviceView], ...] = (
 )
 
 POOL_FAMILIES: tuple[Family[SourceView], ...] = (
-    Family("miner_pool_connected", "gauge", "Whether the source can take shares.", lambda s: s.connected),
-    Family("miner_pool_active", "gauge", "Whether the source is mined on.", lambda s: s.active),
-    Family("miner_pool_priority", "gauge", "Place in the order of preference.", lambda s: s.priority),
-    Family("miner_pool_failed", "gauge", "Whether the source needs a person.", lambda s: s.failed is not None),
+    Family("miner_pool_connected", "gauge", "Whether the source can take shares.", _present(lambda s: s.connected)),
+    Family("miner_pool_active", "gauge", "Whether the source is mined on.", _present(lambda s: s.active)),
+    Family("miner_pool_priority", "gauge", "Place in the order of preference.", _present(lambda s: s.priority)),
+    Family(
+        "miner_pool_failed", "gauge", "Whether the source needs a person.", _present(lambda s: s.failed is not None)
+    ),
     Family("miner_pool_reconnects_total", "counter", "Connections after the first.", lambda s: s.reconnects),
     Family("miner_pool_difficulty", "gauge", "Share difficulty of the newest job.", lambda s: s.difficulty),
     Family("miner_shares_submitted_total", "counter", "Shares sent.", lambda s: s.submitted),

@@ -66,6 +66,7 @@ class SourceView:
     reconnects: int
     job_age_s: float | None
     behind: bool = False  # its jobs extend a block that another source has moved on from
+    present: bool = True  # False: a reload took it out, and what it was given and answered is all there is to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def compose(snapshot: Snapshot, width: int, height: int, log: Sequence[str] = ()
 
 
 def _facts(snapshot: Snapshot, width: int) -> list[Row]:
-    sources, totals = snapshot.sources, Totals.of(snapshot)
+    sources, totals = [source for source in snapshot.sources if source.present], Totals.of(snapshot)
     active = next((source for source in sources if source.active), None)
     averages = [
         f"{hash_rate(snapshot.rate_hps.get(seconds))} in {name}"

@@ -78,6 +78,7 @@ class Standing:
     job: Job | None  # the newest since it connected
     behind: bool  # it extends a block that another source has moved on from
     account: Account
+    present: bool = True  # False: it was taken out, and only its account is left
 
 
 @dataclass(slots=True)
@@ -145,7 +146,10 @@ class Manager:
             )
             for name, source in self._sources.items()
         )
-        former = (Standing(name, False, False, None, None, False, account) for name, account in self._former.items())
+        former = (
+            Standing(name, False, False, None, None, False, account, present=False)
+            for name, account in self._former.items()
+        )
         return (*present, *former)
 
     def shares_of(self, device: str) -> int:

@@ -39,3 +39,5 @@ def test_a_source_is_shown_with_its_account_and_the_age_of_its_job() -> None:
     assert (view.latency_s, view.sending_s, view.answering_s, view.job_age_s) == (3.0, 1.0, 2.0, 4.5)
     idle = source_view(0, Standing("pool", False, False, "gone", None, True, Account()), now=14.5)
     assert (idle.failed, idle.behind, idle.difficulty, idle.job_age_s) == ("gone", True, None, None)
+    gone = source_view(1, Standing("pool", False, False, None, None, False, account, present=False), now=14.5)
+    assert not gone.present and idle.present and gone.submitted == 2

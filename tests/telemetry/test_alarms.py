@@ -77,6 +77,7 @@ def test_it_fires_after_a_while_and_resolves_after_another(
         drawing(devices=100.0),
         drawing(wall=100.0, devices=109.0),
         snapshot(sources=()),
+        snapshot(sources=(source(present=False, connected=False, active=False),)),
     ],
 )
 def test_what_is_just_right_or_unknown_is_no_alarm(well: Snapshot) -> None:

@@ -138,6 +138,14 @@ def test_pools_tell_their_place_in_the_order_of_preference() -> None:
     assert [value(view, "miner_pool_priority", pool=pool) for pool in ("a", "b")] == [0, 1]
 
 
+def test_a_pool_that_was_taken_out_keeps_its_counts_and_is_neither_up_nor_down() -> None:
+    view = snapshot(sources=(source("p"), source("q", present=False, connected=False, active=False)))
+    assert value(view, "miner_shares_accepted_total", pool="q") == 11
+    for name in ("miner_pool_connected", "miner_pool_active", "miner_pool_priority", "miner_pool_failed"):
+        assert value(view, name, pool="p") is not None
+        assert value(view, name, pool="q") is None
+
+
 def test_the_run_as_a_whole() -> None:
     view = snapshot(worthless=True)
     for name, number in {

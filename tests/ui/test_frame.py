@@ -93,6 +93,12 @@ def test_sources_that_are_not_mined_on_are_up_or_down() -> None:
     assert "and 6 more" in shown
 
 
+def test_a_source_that_was_taken_out_is_not_called_down() -> None:
+    gone = source("gone", present=False, connected=False, active=False)
+    rows = compose(snapshot(sources=(source("here"), gone)), 100, 40)
+    assert not any("gone" in row.text for row in rows)
+
+
 def test_without_a_job_it_says_that_it_has_none() -> None:
     rows = compose(snapshot(sources=(source("p", active=False, connected=False),)), 80, 24)
     assert Row("job     none: no source has work", WARNING) in rows

@@ -251,7 +251,8 @@ def test_sources_are_taken_in_and_out_while_mining_goes_on() -> None:
     assert waiting.id in desk.manager.pending  # it is leaving, and may still answer
     assert desk.manager.dismiss("pool", 6.0) == [Retire((pool.id,))]
     assert waiting.id not in desk.manager.pending
-    assert [standing.name for standing in desk.manager.standings] == ["new", "spare", "pool"]
+    standings = [(standing.name, standing.present) for standing in desk.manager.standings]
+    assert standings == [("new", True), ("spare", True), ("pool", False)]
     assert [type(effect) for effect in desk.answer(desk.share(spare))] == [Finish]  # what was accepted stays so
     desk.manager.choose_among(("pool",), 7.0)
     account = desk.account("pool")
