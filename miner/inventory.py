@@ -116,18 +116,18 @@ def _look(backend: Backend) -> Look:
 
 def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
     """What was known before, and what those of the looks that have ended found."""
-    told = {look.backend.name for look in looks if look.answer.done()}
-    found, failures, late = [x for x in before.found if x.backend.name not in told], list(before.failures), []
-    for look in looks:
-        if not look.answer.done():
-            late.append(look)
-        elif error := look.answer.exception():
+    late = tuple(look for look in looks if not look.answer.done())  # asked once: an answer may come at any moment
+    ended = [look for look in looks if look not in late]
+    told = {look.backend.name for look in ended}
+    found, failures = [x for x in before.found if x.backend.name not in told], list(before.failures)
+    for look in ended:
+        if error := look.answer.exception():
             failures.append(f"{look.backend.name}: looking for devices failed: {type(error).__name__}: {error}")
         else:
             found += [Found(look.backend, info) for info in look.answer.result()]
     order = {backend.name: place for place, backend in enumerate(before.backends)}
     found.sort(key=lambda one: order[one.backend.name])
-    return Inventory(tuple(found), tuple(failures), before.backends, tuple(late))
+    return Inventory(tuple(found), tuple(failures), before.backends, late)
 
 
 class Watch:
@@ -136,7 +136,7 @@ class Watch:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._cancels: dict[str, Callable[[], None]] = {}  # by backend
-        self._awaited: set[str] = set()
+        self._awaited: set[Future[list[DeviceInfo]]] = set()
         self._ended = False
 
     def follow(self, inventory: Inventory) -> None:
@@ -145,10 +145,10 @@ class Watch:
         for backend in inventory.backends:
             if backend.name not in late | self._cancels.keys():
                 self._cancels[backend.name] = backend.watch(self._changed)
-        for look in inventory.late:
-            if look.backend.name not in self._awaited:
-                self._awaited.add(look.backend.name)
-                look.answer.add_done_callback(self._answered)
+        awaited = {look.answer for look in inventory.late}
+        for answer in awaited - self._awaited:
+            answer.add_done_callback(self._answered)
+        self._awaited = awaited
 
     def end(self) -> None:
         self._ended = True

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from backends.base import BackendError, DeviceInfo, Host, Kind
 from miner import inventory
 from miner.config import Configuration
-from miner.inventory import Watch, begin_inventory, take_inventory
+from miner.inventory import Found, Inventory, Look, Watch, begin_inventory, take_inventory
 from tests.running import PATIENCE_S, Home, home
 
 # Found like any plug-in, and looking until a file is there.
@@ -79,6 +80,19 @@ class _Backend:
 class _Leaving(_Backend):
     def probe(self) -> list[DeviceInfo]:
         raise SystemExit("goodbye")
+
+
+class _Answering(Future[list[DeviceInfo]]):
+    """Owed still when it is asked for, and there at once afterwards."""
+
+    def __init__(self, devices: list[DeviceInfo]) -> None:
+        super().__init__()
+        self._devices = devices
+
+    def done(self) -> bool:
+        if owed := not super().done():
+            self.set_result(self._devices)
+        return not owed
 
 
 class _Registry:
@@ -183,6 +197,39 @@ def test_a_late_answer_is_a_change_and_the_backend_is_watched_from_then_on(slow:
     watch.follow(first.again())
     assert (slow.watched, quick.watched) == (1, 1)
     watch.end()
+
+
+@pytest.mark.usefixtures("installed")
+def test_who_was_late_at_the_start_and_hangs_once_more_is_heard_again(
+    slow: _Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, changed = cast("threading.Event", slow.ready), threading.Event()
+    watch = Watch(changed.set)
+    devices = begin_inventory(AUTO, Host())
+    watch.follow(devices)
+    ready.set()
+    while devices.late:
+        devices = devices.with_next()
+    watch.follow(devices)
+    assert changed.wait(PATIENCE_S)
+    ready.clear()
+    monkeypatch.setattr(inventory, "PATIENCE_S", 0.01)
+    devices = devices.again()
+    changed.clear()
+    watch.follow(devices)
+    ready.set()
+    assert changed.wait(PATIENCE_S)
+    watch.end()
+
+
+def test_an_answer_that_comes_while_answers_are_counted_lists_no_device_twice() -> None:
+    early, sudden = _Backend("a-early"), _Backend("b-sudden")
+    kept = Found(sudden, sudden.probe()[0])
+    answered, answering = Future[list[DeviceInfo]](), _Answering(sudden.probe())
+    answered.set_result(early.probe())
+    late = (Look(early, answered), Look(sudden, answering))
+    devices = Inventory((kept,), (), (early, sudden), late).with_next()
+    assert [info.id for info in devices.infos] == ["a-early:0", "b-sudden:0"]
 
 
 @pytest.mark.usefixtures("installed")
