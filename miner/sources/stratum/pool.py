@@ -272,9 +272,10 @@ class Pool:
             if connection.bad_jobs >= BAD_JOBS:
                 return [Leave(Ending.NO_WORK, f"{connection.bad_jobs} bad jobs in a row, the last: {error}")]
             return self._remark(connection, "job_refused", str(error), now)
-        if made is None:
-            return []
         connection.bad_jobs = 0
+        if made is None:
+            connection.job_at = now  # it repeats itself, and so it lives
+            return []
         return [*self._take(connection, made, now), *self._doubts(connection, made, wall)]
 
     def _take(self, connection: _Connection, made: Made, now: float) -> list[Effect]:

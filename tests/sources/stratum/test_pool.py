@@ -178,6 +178,16 @@ def test_a_pool_without_work_is_left() -> None:
     assert table.left is not None and table.left.ending is Ending.NO_WORK
 
 
+def test_a_pool_that_repeats_its_job_word_for_word_has_work() -> None:
+    table = joined()
+    easy(table)
+    for _ in range(10):
+        table.tick(NO_WORK_S / 5)
+        table.say(notify("1"))
+    assert table.left is None
+    assert len(table.jobs) == 1
+
+
 def test_a_coinbase_that_pays_somebody_else_is_said_once_or_refused() -> None:
     table = joined(payout_script=PAID)
     easy(table)
