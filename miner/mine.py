@@ -51,6 +51,7 @@ from miner.work.strategy import Quota
 log = structlog.get_logger(__name__)
 
 _LOADED_S = 10.0  # by then what mines has been loaded
+_HANGS_S = 2  # an event loop that was asked twice to leave and does nothing for so long
 
 
 def mine(arguments: Arguments, loaded: Loaded) -> int:
@@ -155,6 +156,7 @@ class _Run:
         self._notifier = Notifier(os.environ)
         self._screen: Screen | None = None
         self._interrupted = False
+        self._signals = 0
         self._reloading: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -219,6 +221,7 @@ class _Run:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt, number)
+            signal.signal(number, self._signalled)  # which comes first, and also while the loop is at something
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._hung_up.is_set():
             self._hang_up()
@@ -395,6 +398,12 @@ class _Run:
         self._notifier.ready()
 
     # ---- signals and signs of life
+
+    def _signalled(self, *_: object) -> None:
+        """In the middle of whatever the main thread does: nothing but what is safe there."""
+        self._signals += 1
+        if self._signals > 1:
+            signal.alarm(_HANGS_S)  # which the system heeds, if the loop does not come to leave by itself
 
     def _interrupt(self, number: signal.Signals) -> None:
         if self._interrupted:

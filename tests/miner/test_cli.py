@@ -109,6 +109,27 @@ def test_the_second_interrupt_leaves_at_once(start: Start) -> None:
     assert "left_at_once" in miner.output()
 
 
+HANGS = """
+import sys, time
+from miner import cli, engine
+engine.Engine._show = lambda self, snapshot: print("hangs", flush=True) or time.sleep(600)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_the_second_interrupt_ends_even_one_whose_loop_hangs(environ: dict[str, str]) -> None:
+    command = [sys.executable, "-c", HANGS, *QUICK]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"hangs\n"
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == -signal.SIGALRM
+        finally:
+            process.kill()
+
+
 def test_a_hang_up_reads_the_pools_again(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "miner.toml"
     config.write_text('[[pool]]\nurl = "synthetic:"\n[backends.cpu]\nthreads = 1\n')

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,8 +28,8 @@ from tests.real.usb_vm_guest import attach, until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG = Path("/tmp/miner.log")  # of the guest: the only folder in it that can be written, in its own memory
+SHARES = Path("/tmp/shares.json")
 PATIENCE_S = 100.0
-SHARES_S = 15.0
 
 
 class ScaledBus(RealBus):
@@ -45,7 +45,7 @@ def midstates(prefix: bytes, versions: Sequence[int]) -> list[list[int]]:
     return [midstate(version.to_bytes(4, "little") + prefix[4:]) for version in versions]
 
 
-def start(pool: str, *more: str) -> int:
+def start(pool: str) -> int:
     """The miner in a process of its own, forked: importing it once more takes half a minute here; its pid."""
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     if pid := os.fork():
@@ -57,7 +57,8 @@ def start(pool: str, *more: str) -> int:
     os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
     asic_backend.AsicBackend._midstates = lambda self: midstates  # type: ignore[method-assign,assignment,return-value]
-    words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}", "--state-dir", "/tmp/state", *more]
+    words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}", "--state-dir", "/tmp/state"]
+    words += ["--share-log", str(SHARES)]
     os._exit(miner.cli.main(words))
 
 
@@ -81,7 +82,17 @@ def drivers(bus: RealBus) -> list[str | None]:
 
 def all_mine(bus: RealBus) -> bool:
     """Whether every board came to mine."""
-    return all(seen(f"device=asic:{found.serial} state=mining", 1) for found in bus.scan())
+    return all(seen(f"device=asic:{found.serial} state=mining") for found in bus.scan())
+
+
+def all_found(bus: RealBus) -> bool:
+    """Whether every board came to an accepted share."""
+
+    def found_by(device: str) -> bool:
+        lines = map(json.loads, SHARES.read_text().splitlines())
+        return any(line["device"] == device and line["verdict"] == "accepted" for line in lines)
+
+    return all(comes(lambda device=f"asic:{found.serial}": found_by(device)) for found in bus.scan())
 
 
 def told() -> str:
@@ -89,9 +100,15 @@ def told() -> str:
     return "\n".join(line for line in LOG.read_text().splitlines() if "share_accepted" not in line)[-6000:]
 
 
-def seen(text: str, times: int) -> bool:
+def seen(text: str, times: int = 1) -> bool:
+    """Whether the miner comes to say so."""
+    return comes(lambda: LOG.read_text().count(text) >= times)
+
+
+def comes(true: Callable[[], bool]) -> bool:
+    """Whether it is, in time."""
     end = time.monotonic() + PATIENCE_S
-    while LOG.read_text().count(text) < times:
+    while not true():
         if time.monotonic() > end:
             return False
         time.sleep(0.1)
@@ -107,7 +124,7 @@ def main() -> None:
     facts: dict[str, object] = {"before": drivers(bus)}
     orderly = start(pool)
     facts["mining"] = all_mine(bus)
-    time.sleep(SHARES_S)
+    facts["found"] = all_found(bus)
     facts["during"] = sorted({str(driver) for driver in drivers(bus)})
     os.kill(orderly, signal.SIGINT)
     facts["status"] = status_of(orderly)

@@ -22,6 +22,7 @@ SCRIPT = Path(__file__).with_name("asic_guest.py")
 KINDS = {"compac-f": "F", "bitaxe-gamma": "B", "compac-a1": "A"}
 SCALE = 2.0**-20
 DRIVERS = ["ftdi_sio", *["cdc_acm"] * 4, "cp210x", "cp210x"]
+DIFFICULTY = SCALE * 32  # some ten shares a second of them all: one costs the emulated processor ten milliseconds
 GATEWAY = "10.0.2.2"  # this machine, as the guest sees it
 
 pytestmark = pytest.mark.timeout(600)
@@ -38,7 +39,7 @@ def seen(cache: KernelCache) -> dict[str, Any]:
     boards = [bus.board(identity.path) for identity in bus.scan()]
     exports = Exports(boards, "127.0.0.1", 0)
     try:
-        with VirtualPool(Terms(difficulty=SCALE * 4, every_s=5.0, clean_every=1 << 30)) as pool:
+        with VirtualPool(Terms(difficulty=DIFFICULTY, every_s=5.0, clean_every=1 << 30)) as pool:
             where = f"stratum+tcp://{GATEWAY}:{pool.port}"
             command = [sys.executable, str(SCRIPT), str(exports.address[1]), where, str(SCALE), str(len(boards))]
             outcome = run_in_guest(command, timeout_s=540, memory_mb=1536)
@@ -58,6 +59,7 @@ def seen(cache: KernelCache) -> dict[str, Any]:
 
 def test_every_board_mines_shares_through_libusb(seen: dict[str, Any]) -> None:
     assert seen["mining"], seen["log"]
+    assert seen["found"], seen["log"]
     assert seen["status"] == 0, seen["log"]
     for serial, account in seen["accounts"].items():
         assert account.accepted > 0, (serial, seen["log"])
