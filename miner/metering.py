@@ -47,6 +47,7 @@ class _Device:
 
     energies: dict[str, Energy] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
+    gap_s: float = 0.0  # seconds that are not in the joules
 
     def handle(self, at: float, watts: float | None, source: str | None) -> None:
         for name, energy in self.energies.items():
@@ -60,8 +61,10 @@ class _Device:
         known = {name: energy.joules for name, energy in self.energies.items() if energy.joules is not None}
         return known | ({RAPL: counted.joules} if counted and counted.joules is not None else {})
 
-    def gap_s(self, counted: Known | None) -> float:
-        return sum(energy.gap_s for energy in self.energies.values()) + (counted.gap_s if counted else 0.0)
+    def book(self, joules: float, counted: Known | None, hashes: int, *, known: bool) -> None:
+        """What it has used and done by now."""
+        self.gap_s = sum(energy.gap_s for energy in self.energies.values()) + (counted.gap_s if counted else 0.0)
+        self.account.handle(Mark(joules, self.gap_s, hashes), known=known, price_per_kwh=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,7 @@ class Metering:
             telemetry = self._modelled(view, telemetry)
             device.handle(at, telemetry.power_w, MODEL)
         joules = device.joules(counted)
-        mark = Mark(sum(joules.values()), device.gap_s(counted), view.hashes)
-        device.account.handle(mark, known=telemetry.power_w is not None, price_per_kwh=None)
+        device.book(sum(joules.values()), counted, view.hashes, known=telemetry.power_w is not None)
         return replace(view, telemetry=telemetry, energy_by=joules, joules_per_hash=device.account.joules_per_hash)
 
     def _modelled(self, view: DeviceView, telemetry: Telemetry) -> Telemetry:
@@ -167,10 +169,11 @@ class Metering:
         joules = [view.energy_j for view in metered if view.energy_j is not None]
         modelled = any(MODEL in view.energy_by or view.telemetry.power_source == MODEL for view in metered)
         if joules:
-            gap_s = sum(self._devices[view.info.id].gap_s(None) for view in metered)
+            gap_s = sum(self._devices[view.info.id].gap_s for view in metered)
             mark = Mark(sum(joules), gap_s, sum(view.hashes for view in metered), _difficulty(snapshot))
             # A share may be of any device: what one has cost is known where all devices' energy is.
-            everything = len(known) == len([x for x in real if x.telemetry.state is State.MINING or x.hashes])
+            mined = [view for view in real if view.telemetry.state is State.MINING or view.hashes]
+            everything = all(view.telemetry.power_w is not None for view in mined)
             self._by_devices.handle(mark, known=everything, price_per_kwh=price)
         return Consumption(
             Basis.MODEL if modelled else Basis.DEVICES,

@@ -265,6 +265,43 @@ def test_without_a_wall_meter_cost_is_that_of_the_devices_and_a_share_has_a_pric
     assert view.costs.per_difficulty == pytest.approx(0.30 / 1000)
 
 
+def test_an_idle_card_that_tells_its_power_does_not_stand_in_for_a_mining_one_that_does_not() -> None:
+    bench = Bench(market=Market(Tariff("EUR", 0.30)))
+    metering = bench.with_()
+    for second in range(1, 11):
+        bench.now = float(second)
+        idle = gpu(power_w=10.0, power_source="nvml", state=State.IDLE, hashes=0)
+        shares = (source(accepted_difficulty=float(second)),)
+        told = gpu("opencl:1", power_w=3600.0, power_source="nvml")
+        view = bench.show(metering, idle, told, gpu("opencl:2"), sources=shares)
+    assert view.costs is not None and view.costs.per_difficulty is None
+
+
+def test_an_idle_card_that_tells_its_power_does_not_keep_the_price_of_a_share_unknown() -> None:
+    bench = Bench(market=Market(Tariff("EUR", 0.30)))
+    metering = bench.with_()
+    for second in range(1, 11):
+        bench.now = float(second)
+        idle = gpu("opencl:1", power_w=0.0, power_source="nvml", state=State.IDLE, hashes=0)
+        shares = (source(accepted_difficulty=float(second)),)
+        view = bench.show(metering, gpu(power_w=3600.0, power_source="nvml"), idle, sources=shares)
+    assert view.costs is not None and view.costs.per_difficulty == pytest.approx(0.30 / 1000)
+
+
+def test_shares_of_a_time_that_is_not_in_the_processors_counter_have_no_part_in_their_price() -> None:
+    bench = Bench(market=Market(Tariff("EUR", 0.30)))
+    metering = bench.with_(rapl=True)
+    for second in range(1, 101):
+        bench.now = float(second)
+        if not 20 < second <= 90:
+            bench.say("rapl", None, Counter(1000.0 * (second % 90)))  # it was reset in between
+        elif second == 21:
+            bench.say("rapl")
+        view = bench.show(metering, device("cpu:0"), sources=(source(accepted_difficulty=float(second)),))
+    assert view.costs is not None
+    assert view.costs.per_difficulty == pytest.approx(0.30 * 1000 / 3.6e6)
+
+
 def test_nothing_known_is_nothing_said() -> None:
     metering = Bench(market=Market(Tariff("EUR", 0.30))).with_()
     view = metering.handle(snapshot(), {})
