@@ -27,8 +27,8 @@ from native.sha256 import midstate
 from tests.real.usb_vm_guest import attach, until
 
 ROOT = Path(__file__).resolve().parents[2]
-LOG = Path("/tmp/miner.log")  # of the guest: the only folder in it that can be written, in its own memory
-SHARES = Path("/tmp/shares.json")
+LOG = Path.home() / "miner.log"  # of the guest: the only folder in it that can be written, in its own memory
+SHARES = Path.home() / "shares.json"
 PATIENCE_S = 100.0
 
 
@@ -57,8 +57,8 @@ def start(pool: str) -> int:
     os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
     asic_backend.AsicBackend._midstates = lambda self: midstates  # type: ignore[method-assign,assignment,return-value]
-    words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}", "--state-dir", "/tmp/state"]
-    words += ["--share-log", str(SHARES)]
+    words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}"]
+    words += ["--state-dir", str(Path.home() / "state"), "--share-log", str(SHARES)]
     os._exit(miner.cli.main(words))
 
 
