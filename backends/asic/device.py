@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from backends import affinity
 from backends.asic.boards.board import Board, BoardKind, Limits, Readings, Sensor
@@ -89,6 +89,8 @@ class AsicDevice:
             raise DeviceFault(f"{self.info.id} was turned off, and still runs after {timeout} s")
         with self._wake:
             self._run = None
+        if run.not_off:
+            raise DeviceFault(f"{self.info.id} may still be on: {run.not_off}")
 
     def apply(self, settings: Settings) -> Settings:
         if settings.voltage_v is not None:
@@ -156,6 +158,7 @@ class _Run:
         self._board: Board | None = None
         self._driver: Driver | None = None
         self._fault: str | None = None
+        self.not_off: str | None = None  # why the last attempt to turn it off failed
         self._over = threading.Event()
         self._stopping = self._opening = False
         self._turning = threading.Lock()  # held to change one of the two, so that none is opened after a stop
@@ -188,14 +191,19 @@ class _Run:
 
     def cut(self, reason: str) -> None:
         """Reset line and regulator off, whatever its threads are at. Any thread."""
-        board = self._board
-        if board is None:
-            return
-        self._log("asic_cut_off", reason=reason)
+        if self._board is not None:
+            self._turn_off(self._board)
+            self._log("asic_cut_off", reason=reason)  # not before: a terminal that is held up would hold this up
+
+    def _turn_off(self, board: Board) -> None:
+        self.not_off = None
         try:
             board.off()
-        except BackendError as error:
-            self._log("asic_not_off", reason=str(error))
+        except DeviceGone:  # unplugged, and so without power
+            return
+        except Exception as error:  # noqa: BLE001  whatever it is, the next attempt must come
+            self.not_off = str(error) or type(error).__name__
+            self._log("asic_not_off", reason=self.not_off)
 
     def telemetry(self) -> Telemetry:
         driver, values = self._driver, self._readings.values
@@ -244,7 +252,7 @@ class _Run:
                     return
                 self._opening = True
             self._board, scale = self._equipment.open_board()
-            terms = _scaled(self._equipment.terms, scale)
+            terms = replace(self._equipment.terms, scale=scale)
             self._driver = Driver(self._board, self._feed, self._controls, self, terms, self._log)
             if self._stopping:  # else left alone: whoever ends this run may be telling it right now
                 self._driver.stopping, self._driver.ramp_down_s = True, self._ramp_down_s
@@ -274,8 +282,7 @@ class _Run:
         """Off, and closed once nobody can be using it."""
         self._over.set()
         if self._board is not None:
-            with suppress(BackendError):
-                self._board.off()
+            self._turn_off(self._board)
         if self._supervisor.ident:
             self._supervisor.join()
         if self._board is not None:
@@ -283,19 +290,30 @@ class _Run:
                 self._board.close()
 
     def _supervise(self) -> None:
+        """The body of the supervisor's thread. Its own defects are the board's end: nobody would watch it any more."""
         assert self._board is not None and self._driver is not None
+        try:
+            self._look_after(self._board, self._driver)
+        except Exception as error:  # noqa: BLE001
+            self._fault = f"its supervisor failed: {str(error) or type(error).__name__}"
+            self._driver.stopping = True
+            self.cut(self._fault)
+
+    def _look_after(self, board: Board, driver: Driver) -> None:
         while True:  # the first look comes before any power
-            on, settled = self._driver.on, self._driver.settled
+            on, settled = driver.on, driver.settled
+            if on and self._safety.standing is not Standing.ALLOWED:  # it would not go off, or was just being started
+                self._turn_off(board)
             try:
-                readings = self._board.sensors()
+                readings = board.sensors()
             except DeviceGone as error:  # the driver is told the same
                 readings = Readings({}, str(error))
                 settled = False
             except Exception as error:  # noqa: BLE001  unreadable is unsafe, for whatever reason
                 readings = Readings({}, str(error) or type(error).__name__)
             self._readings = readings
-            settled &= self._driver.settled  # sensors that it lost by being turned off meanwhile are no fault
-            clock_hz = self._driver.hertz
+            settled &= driver.settled  # sensors that it lost by being turned off meanwhile are no fault
+            clock_hz = driver.hertz
             self._decide(Look(readings, on, settled, math.inf if clock_hz is None else clock_hz))
             self._tick()
             if self._over.wait(self._equipment.look_s):
@@ -360,7 +378,3 @@ class _Run:
 def latched_text(key: str, reason: str | None) -> str:
     """For the operator."""
     return f"kept off for safety ({reason}): look at it and its cooling, then `miner unlatch {key}`"
-
-
-def _scaled(terms: Terms, scale: float) -> Terms:
-    return terms if scale == 1.0 else Terms(scale, terms.silence, terms.ramp_s, terms.now)

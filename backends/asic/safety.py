@@ -4,8 +4,9 @@
                      +---+
                      v   |
       start ---------> ALLOWED --------------------------------------> TRIPPED (off)
-                          ^      hot beyond the cut-off, sensors         |   |
-                          |      unreadable or stale, driver hung        |   | too many trips within `window_s`
+                          ^      hot beyond the cut-off, or long at      |   |
+                          |      the lowest clock; sensors unreadable    |   |
+                          |      or stale; driver hung                   |   | too many trips within `window_s`
                           +------------ rested, and cool again ----------+   v
                             at the lowest clock, then step by step        LATCHED (until a person says so)
 
@@ -165,6 +166,8 @@ class Safety:
         if look.settled and (bad := self._unreadable(look.readings)):
             return self._unsafe(bad, now)
         self._good_at, self._bad = now, 0
+        if hot := self._beyond_help(values, now):
+            return self._trip(hot, now)
         if warm := self._beyond_throttle(values):
             return self._slower(warm, look.clock_hz, now)
         return self._faster(values, now)
@@ -242,6 +245,12 @@ class Safety:
         limits = ((Sensor.CHIP_C, self._limits.throttle_c), (Sensor.REGULATOR_C, self._limits.regulator_throttle_c))
         found = (_beyond(sensor, values, None if at is None else at - margin_c) for sensor, at in limits)
         return next((text for text in found if text), None)
+
+    def _beyond_help(self, values: dict[Sensor, float], now: float) -> str | None:
+        """A regulator, which has no cut-off, that its lowest clock does not cool."""
+        hot = _beyond(Sensor.REGULATOR_C, values, self._limits.regulator_throttle_c)
+        slow_s = 0.0 if self._step else now - self._stepped_at
+        return f"{hot}, after {slow_s:.0f} s at its lowest clock" if hot and slow_s >= self._patience.calm_s else None
 
     def _resume_c(self) -> float | None:
         limits, (below_throttle, below_cutoff) = self._limits, _COOLER_C

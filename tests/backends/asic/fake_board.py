@@ -53,6 +53,7 @@ class FakeBoard:
     jobs: list[Work] = field(default_factory=list)
     hang: dict[str, threading.Event] = field(default_factory=dict)  # calls that wait for this
     garbage: list[Garbage] = field(default_factory=list)
+    stays_on: list[Exception] = field(default_factory=list)  # what the next attempts to turn it off end with
     target: int = 0
     held: int = 0  # calls that have waited
     _nonce: int = 0
@@ -104,6 +105,8 @@ class FakeBoard:
         return Readings(dict(self.values), self.problem)
 
     def off(self) -> None:
+        if self.stays_on:
+            raise self.stays_on.pop()
         self.powered = False
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import backends.asic.device as device_module
 from backends.asic.boards.board import Garbage, Sensor
 from backends.asic.device import AsicDevice
 from backends.asic.driver import Driver
+from backends.asic.errors import BridgeStalled
 from backends.asic.health import Silence
 from backends.asic.latch import Latches
+from backends.asic.safety import Safety
 from backends.base import DeviceFault, DeviceGone, SettingRefused, Settings, State, Verdict
 from backends.testing import FakeFeed, Template
-from tests.backends.asic.fake_board import SCALE, FakeBoard, device_of, in_state, until
+from tests.backends.asic.fake_board import QUICK, SCALE, FakeBoard, device_of, in_state, until
 
 EASY = Template(target=(1 << 252) - 1)
 UNCONCERNED = Silence(due=1e9)
@@ -167,6 +170,88 @@ def test_a_board_that_is_too_hot_is_off_though_its_driver_hangs_and_says_why() -
         board.hang.pop("send").set()
         until(in_state(device, State.PAUSED))
         board.values[Sensor.CHIP_C] = 40.0
+        until(in_state(device, State.MINING))
+
+
+def test_a_hot_board_that_does_not_go_off_is_told_so_again_at_each_look_though_its_driver_hangs() -> None:
+    board, feed, log = FakeBoard(), FakeFeed(EASY), Log()
+    device = device_of(board, log=log)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        board.stays_on = [BridgeStalled("a bad moment"), RuntimeError("a defect")]
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: not board.powered, 5.0)
+        assert log.names().count("asic_not_off") == 2
+        board.hang.pop("send").set()
+
+
+def test_a_board_that_was_being_started_in_the_moment_of_its_cut_off_is_turned_off_at_the_next_look() -> None:
+    board, feed, log = FakeBoard(), FakeFeed(EASY), Log()
+    board.hang["bring_up"] = started = threading.Event()
+    device = device_of(board, patience=replace(QUICK, rest_s=60.0, hung_s=60.0), log=log)
+    with mining(device, feed):
+        until(lambda: board.held)
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: "asic_cut_off" in log.names())
+        board.hang["set_frequency"] = board.hang["receive"] = goes_on = threading.Event()
+        board.powered = True  # as by a start that began after that
+        until(lambda: not board.powered, 5.0)
+        started.set()
+        goes_on.set()
+
+
+def test_a_board_is_cut_before_anything_is_said_of_it() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    told = threading.Event()
+
+    def held_up(event: str, **_: Any) -> None:
+        if event == "asic_cut_off":
+            assert told.wait(10.0)
+
+    device = device_of(board, log=held_up)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: not board.powered, 5.0)
+        told.set()
+        board.hang.pop("send").set()
+
+
+def test_a_supervisor_that_fails_takes_its_board_off_as_nobody_would_watch_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+
+    def defect(*_: object) -> None:
+        if threading.current_thread().name.endswith("/safety"):
+            raise RuntimeError("a defect")
+
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        monkeypatch.setattr(Safety, "handle", defect)
+        until(lambda: not board.powered, 5.0)
+        assert "its supervisor failed: a defect" in str(device.telemetry().fault)
+        board.hang.pop("send").set()
+        until(lambda: board.closed)
+
+
+def test_a_stop_says_so_when_the_board_may_still_be_on() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    device.start(feed)
+    until(in_state(device, State.MINING))
+    board.stays_on = [BridgeStalled("no answer")] * 99
+    with pytest.raises(DeviceFault, match="may still be on: no answer"):
+        device.stop(20.0)
+    assert board.closed == 1
+    device.stop(0.0)
+    board.stays_on.clear()
+    with mining(device, feed):
         until(in_state(device, State.MINING))
 
 

@@ -72,6 +72,17 @@ def test_a_regulator_has_a_limit_of_its_own() -> None:
     assert kinds(board().handle(seen(50.0, REGULATOR_C=106.0), 10.0)) == [Slower]
 
 
+def test_a_regulator_that_its_lowest_clock_does_not_cool_is_off() -> None:
+    safety = board()
+    hot = {"clock_hz": 100e6, "REGULATOR_C": 106.0}
+    assert kinds(safety.handle(seen(50.0, **hot), 10.0)) == [Slower]
+    assert safety.ceiling_hz == CLOCKS[0]
+    assert safety.handle(seen(50.0, **hot), 39.9) == []
+    [effect] = safety.handle(seen(50.0, **hot), 40.0)
+    assert isinstance(effect, CutOff)
+    assert effect.reason == "regulator is at 106 degrees, the limit is 105, after 30 s at its lowest clock"
+
+
 @pytest.mark.parametrize(
     "look",
     [
