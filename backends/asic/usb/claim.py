@@ -23,7 +23,7 @@ from backends.asic.usb.request import IN, Request
 from backends.base import BackendError, DeviceGone
 
 TIMEOUT_S = 1.0  # for a control transfer, and for all bytes of a write
-RETRIES = 2  # after a stalled or damaged bulk transfer
+RETRIES = 2  # after a damaged transfer, or a stalled bulk one
 
 _T = TypeVar("_T")
 _DEVICES = Path("/dev/bus/usb")
@@ -82,7 +82,7 @@ class Claim:
                 request.kind, request.number, request.value, request.index, data, _milliseconds(TIMEOUT_S)
             )
 
-        answer = self._guarded(str(request), transfer)
+        answer = self._tried(str(request), transfer)
         return bytes(answer)[: request.length] if request.kind & IN else b""
 
     def read(self, address: int, size: int, timeout_s: float) -> bytes:
@@ -96,7 +96,7 @@ class Claim:
                     return b""
                 raise
 
-        return bytes(self._bulk("reading", address, transfer))[:size]
+        return bytes(self._tried("reading", transfer, address))[:size]
 
     def write(self, address: int, data: bytes) -> None:
         """All of `data` in one bulk transfer, or in the fewest that the device takes; one second at most."""
@@ -108,7 +108,7 @@ class Claim:
 
         refusals = 0
         while sent < len(data):
-            taken = min(max(self._bulk("writing", address, transfer), 0), len(data) - sent)
+            taken = min(max(self._tried("writing", transfer, address), 0), len(data) - sent)
             refusals += not taken
             if refusals > RETRIES or self.now() > deadline:
                 raise BridgeStalled(f"USB device at {self.identity.path}: took {sent} of {len(data)} bytes")
@@ -143,15 +143,15 @@ class Claim:
         with self._gate.among_others():
             return self._guard(doing, act)
 
-    def _bulk(self, doing: str, address: int, transfer: Callable[[], Any]) -> Any:
-        """A stall is cleared and a damaged transfer tried again, RETRIES times in all."""
+    def _tried(self, doing: str, transfer: Callable[[], Any], address: int | None = None) -> Any:
+        """A damaged transfer is tried again, RETRIES times; one that `address`, an endpoint, stalled, too."""
         with self._gate.among_others():
             for _ in range(RETRIES):
                 self._raise_if_gone()
                 try:
                     return transfer()
                 except OSError as error:
-                    if error.errno == errno.EPIPE:
+                    if error.errno == errno.EPIPE and address is not None:
                         self._guard("clearing a stall", self._device.clear_halt, address)
                     elif error.errno not in fault.NOISE:
                         raise self._translated(error, doing) from error
@@ -168,8 +168,8 @@ class Claim:
 
     def _translated(self, error: Exception, doing: str) -> BackendError:
         said = fault.translated(error, doing, self.identity, self._node)
-        if isinstance(said, DeviceGone):
-            self._gone = str(said)  # from here on nothing is asked of it any more
+        if isinstance(said, DeviceGone) and getattr(error, "errno", None) in fault.GONE:
+            self._gone = str(said)  # nothing is asked of it any more; over a bad cable it may still be turned off
         return said
 
     def _raise_if_gone(self) -> None:

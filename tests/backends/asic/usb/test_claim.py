@@ -172,6 +172,34 @@ def test_a_damaged_transfer_is_tried_again() -> None:
     assert claim.read(0x81, 64, 0.1) == b"\x01\x60good"
 
 
+def test_a_damaged_control_request_is_tried_again_and_a_refused_one_is_not() -> None:
+    stick = compac_f()
+    claim = claimed(stick)
+    ends: list[OSError | bytes] = [usb_error(errno.EPROTO), usb_error(errno.EIO), b"\x01\x60"]
+
+    def answer(_: tuple[int, int, int, int]) -> bytes:
+        if isinstance(end := ends.pop(0), OSError):
+            raise end
+        return end
+
+    stick.answer = answer
+    assert claim.control(Request(0xC0, 5, length=2)) == b"\x01\x60"
+    ends.append(usb_error(errno.EPIPE))
+    with pytest.raises(BridgeStalled, match="refused"):
+        claim.control(Request(0xC0, 5, length=2))
+    assert not ends
+
+
+def test_over_a_bad_cable_a_board_can_still_be_turned_off() -> None:
+    stick = compac_f()
+    claim = claimed(stick)
+    stick.failing["read"] = usb_error(errno.EPROTO)
+    with pytest.raises(DeviceGone, match="bad cable"):
+        claim.read(0x81, 64, 0.1)
+    claim.control(VENDOR_OUT)
+    assert len(stick.controls) == 1
+
+
 def test_a_write_goes_out_whole_where_the_device_takes_it_and_in_pieces_where_not() -> None:
     stick = compac_f()
     claim = claimed(stick)
