@@ -192,7 +192,8 @@ class Delivery:
             return None
         try:
             submission = compose(share, user, channel.granted, self.bits.style)
-            if submission.ambiguous and not share.block and (channel.settling or not self.bits.may_send):
+            unsettled = channel.settling and (submission.ambiguous or channel.granted is None)
+            if not share.block and (unsettled or (submission.ambiguous and not self.bits.may_send)):
                 return None
             prove(submission, channel.granted)
         except VersionNotCovered as error:

@@ -138,8 +138,10 @@ class Pool:
         waiting = connection.client.waiting_for
         trying, self._trying_without = self._trying_without, False
         hung_up = ending is Ending.CLOSED
-        if trying and connection.ready_at is None:
-            self._configures = True  # it was not that
+        if trying and not (hung_up and self._just_asked(connection, Asked.MASK, now)):
+            self._configures = True  # it was not that, or nobody knows
+        elif trying:
+            return True
         if hung_up and Asked.CONFIGURE in waiting and connection.ready_at is None and self._configures:
             self._configures, self._trying_without = False, True
             return True
@@ -147,11 +149,15 @@ class Pool:
         if disliked and self._resume is not None and connection.extranonce1 is None:
             self._resume = None
             return True
-        ready_at = connection.ready_at
-        if hung_up and Asked.EXTRANONCE in waiting and ready_at is not None and now - ready_at < HANGS_UP_S:
+        if hung_up and self._just_asked(connection, Asked.EXTRANONCE, now):
             self._subscribes_extranonce = False
             return True
         return False
+
+    def _just_asked(self, connection: _Connection, asked: Asked, now: float) -> bool:
+        """Whether this was asked at the moment of being ready, that moment is near, and there is no answer yet."""
+        ready_at = connection.ready_at
+        return ready_at is not None and now - ready_at < HANGS_UP_S and asked in connection.client.waiting_for
 
     # ---- what the pool says
 
@@ -228,6 +234,9 @@ class Pool:
 
     def _on_ready(self, connection: _Connection, now: float, wall: float) -> list[Effect]:
         connection.ready_at = connection.job_at = now
+        if self._trying_without and self._options.version_mask:
+            # The pool may have hung up by chance, and nobody rolls versions for the rest of a day: ask once more.
+            self._ask_mask(connection, self._options.version_mask, now)
         effects: list[Effect] = [SourceUp(self._name)]
         if connection.announced is not None:
             notify, difficulty = connection.announced
@@ -337,6 +346,7 @@ class Pool:
         if mask is None:
             connection.mask_ignored = again
             return []
+        self._configures = True
         mask &= self._options.version_mask
         job = connection.job
         connection.mask_ignored = again and job is not None and bool(mask & job.version)
@@ -358,9 +368,12 @@ class Pool:
             return
         if connection.mask_ignored or connection.mask_asked_at is not None or connection.mask_asks >= MASK_ASKS:
             return
+        self._ask_mask(connection, granted & ~job.version, now)
+
+    def _ask_mask(self, connection: _Connection, mask: int, now: float) -> None:
         connection.mask_asks += 1
         connection.mask_asked_at, connection.channel.settling = now, True
-        connection.client.ask_mask(granted & ~job.version)
+        connection.client.ask_mask(mask)
 
     # ---- shares
 

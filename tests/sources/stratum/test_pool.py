@@ -489,10 +489,44 @@ def test_a_pool_that_hangs_up_on_configure_is_not_asked_again() -> None:
     table.connect()
     assert table.hang_up()
     table.join()
-    assert "mining.configure" not in methods(table.requests[1:])
+    assert methods(table.requests[1:]).count("mining.configure") == 1  # once more, for it may have been by chance
+    assert table.hang_up()
+    for _ in range(2):
+        before = len(table.requests)
+        table.join()
+        assert "mining.configure" not in methods(table.requests[before:])
+        table.hang_up()
+
+
+def test_a_pool_that_hung_up_on_configure_by_chance_rolls_versions_all_the_same() -> None:
+    table = Table()
+    table.connect()
+    assert table.hang_up()
+    table.join()
+    job = easy(table)
+    assert job.version_mask == 0
+    table.submit(share_of(job))
+    assert submits(table) == []  # nobody knows yet whether it has five parameters or six
+    rolling = {"version-rolling": True, "version-rolling.mask": "1fffe000"}
+    table.answer(table.last("mining.configure"), rolling)
+    assert table.jobs[-1].version_mask == 0x1FFFE000
+    table.hear()
+    assert [len(params) for params in submits(table)] == [6]
+    table.tick(60.0)
     table.hang_up()
     table.connect()
-    assert methods(table.requests)[-1] == "mining.subscribe"
+    assert methods(table.requests)[-1] == "mining.configure"
+
+
+def test_a_pool_that_is_silent_on_the_second_configure_is_asked_anew_by_the_next_connection() -> None:
+    table = Table()
+    table.connect()
+    assert table.hang_up()
+    table.join()
+    table.tick(60.0)
+    table.hang_up()
+    table.connect()
+    assert methods(table.requests)[-1] == "mining.configure"
 
 
 def test_a_pool_that_hangs_up_on_everything_has_nothing_against_configure() -> None:
