@@ -67,6 +67,17 @@ def _name(text: str) -> str:
     return text
 
 
+def _topic(text: str) -> str:
+    """MQTT 5, 4.7.1: what a client subscribes to; the library would say so only in a thread of its own."""
+    levels = text.split("/")
+    alone = all(level in ("+", "#") for level in levels if "+" in level or "#" in level)
+    if not alone or "#" in levels[:-1]:
+        raise ValueError("in a topic + stands alone between slashes, and # alone at the end")
+    if len(text.encode()) >= 1 << 16:
+        raise ValueError("a topic has 65,535 bytes at most")
+    return text
+
+
 def _currency(text: str) -> str:
     if not _CURRENCY.fullmatch(text):
         raise ValueError('it is a short word or sign without spaces, as "EUR"')
@@ -172,7 +183,7 @@ class MqttMeter(_Scaled, _Locked):
 
     kind: Literal["mqtt"]
     url: BrokerUrl = Field(description="where the broker is")
-    topic: Text = Field(description="what to listen to")
+    topic: Annotated[Text, AfterValidator(_topic)] = Field(description="what to listen to")
     user: Text | None = Field(None, description="the account at the broker")
     ca_file: File | None = Field(None, description="a certificate to trust instead of the system's, for mqtts")
     power_path: str | None = Field(None, description='where in the JSON its power stands; "": the message is it')

@@ -74,7 +74,7 @@ def is_secret(key: object) -> bool:
 
 def displayed(keys: Sequence[str], value: object) -> object:
     """The value to show for a key: a URL without its credentials."""
-    hides = keys[:1] in (["pool"], ["meter"]) or "also_submit" in keys
+    hides = keys[:1] == ["pool"] or "also_submit" in keys or (keys[:1] == ["meter"] and keys[-1] != "topic")
     return without_credentials(value) if hides and isinstance(value, str) else value
 
 

@@ -134,7 +134,10 @@ class Mqtt:
         if broker.login is not None:
             client.username_pw_set(broker.login.user, broker.login.password)
         if broker.tls:
-            client.tls_set(ca_certs=broker.ca_file)
+            try:
+                client.tls_set(ca_certs=broker.ca_file)
+            except OSError as error:  # ssl.SSLError among them
+                raise Unreadable(f"{self.name}: {broker.ca_file} holds no usable certificate") from error
         client.on_connect = self._connected
         client.on_message = self._received
         client.reconnect_delay_set(1, 60)

@@ -32,7 +32,7 @@ def test_nothing_said_is_rapl_and_the_usual_alarms(operator: Operator) -> None:
 def test_meters_of_each_kind_have_keys_of_their_own(operator: Operator) -> None:
     operator.writes(
         SHELLY
-        + '[[meter]]\nname = "a"\nkind = "mqtt"\nurl = "mqtts://broker.example"\ntopic = "t"\npower_path = ""\n'
+        + '[[meter]]\nname = "a"\nkind = "mqtt"\nurl = "mqtts://broker.example"\ntopic = "tele/+/energy/#"\npower_path = ""\n'
         + '[[meter]]\nname = "b"\nkind = "modbus"\nurl = "modbus://[2001:db8::1]"\nenergy_register = 342\n'
     )
     shelly, mqtt, modbus = operator.starts().configuration.meter
@@ -97,6 +97,13 @@ def test_a_tariff_by_the_hour_and_the_day(operator: Operator) -> None:
         (
             '[[meter]]\nname = "a"\nkind = "modbus"\nurl = "modbus://h"\n',
             "[[meter]] 1: a meter of kind modbus needs power_register or energy_register",
+        ),
+        *(
+            (
+                f'[[meter]]\nname = "a"\nkind = "mqtt"\nurl = "mqtt://h"\ntopic = "{topic}"\npower_path = ""\n',
+                f'topic of [[meter]] 1 is "{topic}": in a topic + stands alone between slashes, and # alone at the end',
+            )
+            for topic in ("tele/#/SENSOR", "tele/shelf#", "tele/+x/SENSOR", "##")
         ),
         ("[tariff]\nprice_per_kwh = 1\n", "tariff: currency is missing"),
         ('[tariff]\ncurrency = "E"\nprice_per_kwh = nan\n', "tariff.price_per_kwh is nan: it must be a number"),

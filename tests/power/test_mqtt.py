@@ -163,6 +163,16 @@ def test_login_and_certificate_are_handed_over(clients: list[Client]) -> None:
     assert ("login", "miner", "hunter22") in calls and ("tls", "/ca.pem") in calls
 
 
+def test_a_certificate_that_is_none_is_named(clients: list[Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_client: Client, ca_certs: str | None) -> None:
+        raise FileNotFoundError(ca_certs)
+
+    monkeypatch.setattr(Client, "tls_set", refuses)
+    reading = meter(Value(""), tls=True, ca_file="/ca.pem")
+    with pytest.raises(Unreadable, match=r"shelf: /ca\.pem holds no usable certificate"):
+        reading.read(0.0)
+
+
 def test_a_broker_is_told_how_much_is_too_much(clients: list[Client]) -> None:
     client = opened(meter(Value("")), clients)
     (properties,) = [call[3]["properties"] for call in client.calls if call[0] == "connect"]
