@@ -32,7 +32,7 @@ def test_nothing_said_is_rapl_and_the_usual_alarms(operator: Operator) -> None:
 def test_meters_of_each_kind_have_keys_of_their_own(operator: Operator) -> None:
     operator.writes(
         SHELLY
-        + '[[meter]]\nname = "a"\nkind = "mqtt"\nurl = "mqtts://broker.example"\ntopic = "tele/+/energy/#"\npower_path = ""\n'
+        + '[[meter]]\nname = "a"\nkind = "mqtt"\nurl = "mqtts://broker.example"\ntopic = "a/+/b/#"\npower_path = ""\n'
         + '[[meter]]\nname = "b"\nkind = "modbus"\nurl = "modbus://[2001:db8::1]"\nenergy_register = 342\n'
     )
     shelly, mqtt, modbus = operator.starts().configuration.meter
