@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .elsewhere import ask
 from .endings import ended
 from .runtime import Identity
 
@@ -115,27 +115,16 @@ def icds() -> list[Path]:
 
 
 def _ask(command: Sequence[str], vendors: str | None) -> Answer:
-    chosen = {"OCL_ICD_VENDORS": vendors} if vendors else {}
-    environ = {**os.environ, **chosen, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environ = {"OCL_ICD_VENDORS": vendors} if vendors else {}
     try:
-        with subprocess.Popen(  # noqa: S603 # our own interpreter and module
-            [*command, str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=environ,
-        ) as process:
-            try:
-                said, complaints = process.communicate(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise _Crashed(f"did not answer within {PATIENCE_S:.0f} s when asked for its devices") from None
+        answered = ask([*command, str(os.getpid())], PATIENCE_S, environ=environ)
     except OSError as error:
         raise _Crashed(f"cannot be asked: no process could be started: {error}") from error
-    if process.returncode:
-        raise _Crashed(f"{ended(process.returncode, complaints)} when asked for its devices")
+    if answered is None:
+        raise _Crashed(f"did not answer within {PATIENCE_S:.0f} s when asked for its devices")
+    if answered.status:
+        raise _Crashed(f"{ended(answered.status, answered.complaints)} when asked for its devices")
     try:
-        return Answer.model_validate_json(said.strip().rpartition(b"\n")[2][:_ANSWER_MAX])
+        return Answer.model_validate_json(answered.said.strip().rpartition(b"\n")[2][:_ANSWER_MAX])
     except ValidationError as error:
         raise _Crashed("answered with something else than a list of devices") from error

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +20,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from .elsewhere import ask
+from .endings import ended
 from .errors import OpenclError, shortened
 from .runtime import Identity
 from .source import MIDSTATES, WIDTHS, Form
@@ -254,24 +255,14 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
     """
     command = [sys.executable, "-m", "backends.opencl.trial", str(os.getpid()), str(folder or "")]
     request = TypeAdapter(Identity).dump_json(identity) + b"\n" + TypeAdapter(Form).dump_json(form) + b"\n"
-    with subprocess.Popen(  # noqa: S603 # our own interpreter and module
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:
-        try:
-            said, complaints = process.communicate(request, timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
-    if -process.returncode in _STOPPED:
-        raise OpenclError(f"tuning was ended by {signal.Signals(-process.returncode).name}")
-    if process.returncode < 0:
-        return Trial(form=form, refused=f"crashed with {signal.Signals(-process.returncode).name}")
+    answered = ask(command, PATIENCE_S, request)
+    if answered is None:
+        return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
+    if -answered.status in _STOPPED:
+        raise OpenclError(f"tuning was ended by {signal.Signals(-answered.status).name}")
+    if answered.status < 0:
+        return Trial(form=form, refused=ended(answered.status, answered.complaints))
     with suppress(ValidationError, IndexError):  # runtimes print what they like: ours is the last line
-        return Trial.model_validate_json(said.splitlines()[-1])
-    last = shortened(complaints.decode(errors="replace")).splitlines()[-1:]
+        return Trial.model_validate_json(answered.said.splitlines()[-1])
+    last = shortened(answered.complaints.decode(errors="replace")).splitlines()[-1:]
     return Trial(form=form, refused=f"failed: {' '.join(last) or 'no reason given'}")
