@@ -176,6 +176,8 @@ class Driver:
                 self._log("device_ready", kernel=name)
                 self.watchdog.handle(dog.Ready(), now)
             case PowerSet():
+                if report.refused is not None:
+                    self._log("power_limit_refused", reason=report.refused)
                 self.heard.power, self.heard.powers = report, self.heard.powers + 1
                 self._answered()
             case Failed():

@@ -30,7 +30,9 @@ class OpenclOptions(BaseModel):
     tune: Annotated[bool, Field(description="measure at the first start which form of the search is fastest")] = True
     retune: Annotated[bool, Field(description="measure it anew at this start")] = False
     duty: Annotated[float, Field(gt=0, le=1, description="share of the time to hash in")] = 1.0
-    power_limit: Annotated[float, Field(gt=0, description="each card's power limit, W; needs root")] | None = None
+    power_limit: (
+        Annotated[float, Field(gt=0, allow_inf_nan=False, description="each card's power limit, W; needs root")] | None
+    ) = None
     temperature_target: Annotated[_Celsius, Field(description="above it a card is worked less, °C")] = 75.0
     temperature_overheat: Annotated[_Celsius, Field(description="from here on hardly at all, °C")] = 85.0
     temperature_cutoff: Annotated[_Celsius, Field(description="from here on not at all, °C")] = 95.0

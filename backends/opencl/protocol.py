@@ -29,6 +29,7 @@ U32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
 Celsius = Annotated[float, Field(ge=-100, le=300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=1e-9, lt=1e12, allow_inf_nan=False)]  # devices' clocks count nanoseconds
 
 
 class ProtocolError(Exception):
@@ -58,7 +59,7 @@ class Set(_Message):
 
     kind: Literal["set"] = "set"
     duty: Annotated[float, Field(ge=0, le=1)]
-    power_w: Annotated[float, Field(gt=0)] | None = None
+    power_w: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Stretch(_Message):
@@ -106,7 +107,7 @@ class Done(_Message):
     start: U32
     count: Annotated[int, Field(gt=0, le=1 << 32)]
     hits: Annotated[tuple[tuple[U32, U32], ...], Field(max_length=HITS_MAX)] = ()
-    took_s: Positive | None = None
+    took_s: Seconds | None = None
 
 
 class Dropped(_Message):

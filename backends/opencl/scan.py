@@ -220,10 +220,11 @@ class DeviceSearch:
 
 
 def _duration_s(event: Any) -> float | None:
-    """What the device's clock says; some runtimes know no such clock, some answer 0."""
+    """What the device's clock says; some runtimes know no such clock, and answer 0, or an end before the start."""
     known = opencl().profiling_info
     with reported("a launch cannot be timed"):
-        return (event.get_profiling_info(known.END) - event.get_profiling_info(known.START)) * 1e-9 or None
+        ticks = event.get_profiling_info(known.END) - event.get_profiling_info(known.START)
+    return ticks * 1e-9 if ticks > 0 else None
 
 
 def _versions(form: Form) -> int:

@@ -78,6 +78,7 @@ class Channel:
 
 def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], Sensors | None] = find_sensors) -> int:
     """Do as told until there is nobody to tell. The exit status."""
+    sensors: Sensors | None = None
     try:
         first = channel.hear(None)
         if not first:
@@ -108,9 +109,6 @@ def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], S
                 orders = []
                 serving.step()
         search.close()
-        if sensors:
-            with suppress(SensorError):  # it was root's to set, and is root's to put back
-                sensors.restore()
     except BrokenPipeError:
         return 0  # nobody is there to be told
     except Exception as error:  # noqa: BLE001 # whatever it is: the last word, and the end
@@ -118,6 +116,10 @@ def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], S
         reason = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
         channel.tell(Failed(reason=reason[:TEXT_MAX], for_good=for_good))
         return 1
+    finally:
+        if sensors:
+            with suppress(SensorError):  # it was root's to set, and is root's to put back
+                sensors.restore()
     return 0
 
 

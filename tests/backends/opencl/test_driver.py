@@ -17,6 +17,7 @@ from backends.opencl.protocol import (
     Failed,
     Open,
     Order,
+    PowerSet,
     Ready,
     Report,
     Sensed,
@@ -156,6 +157,15 @@ def test_a_warm_card_is_told_to_work_less() -> None:
     bench.step(READY, at(80.0))
     bench.step(at(80.0), after_s=5.0)
     assert [x.duty for x in bench.worker.given(Set)] == pytest.approx([0.95, 0.9])
+
+
+def test_a_power_limit_that_the_card_does_not_take_is_told_of() -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+    bench = Bench(log=lambda event, **values: told.append((event, values)))
+    bench.step(READY)
+    bench.step(PowerSet(limit_w=150.0), PowerSet(refused="only root may"))
+    assert told[-1] == ("power_limit_refused", {"reason": "only root may"})
+    assert [event for event, _ in told].count("power_limit_refused") == 1
 
 
 def test_a_power_limit_is_told_once_and_again_to_a_new_worker() -> None:

@@ -54,6 +54,8 @@ def test_messages_arrive_as_they_were_sent() -> None:
         b'{"kind":"done","stretch":1,"start":-1,"count":1}',
         b'{"kind":"done","stretch":1,"start":0,"count":0}',
         b'{"kind":"done","stretch":1,"start":0,"count":1,"hits":[[1,4294967296]]}',
+        b'{"kind":"done","stretch":1,"start":0,"count":1,"took_s":1e-300}',
+        b'{"kind":"done","stretch":1,"start":0,"count":1,"took_s":-1.0}',
         b'{"kind":"ready","name":"x","midstates":0}',
         b'{"kind":"sensed","temperatures":[{"sensor":"edge","celsius":1e9}]}',
         b'{"kind":"dropped","token":1,"more":2}',

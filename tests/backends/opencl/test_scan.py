@@ -7,16 +7,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from backends.base import NONCES, Misuse
 from backends.blocks import HEADERS
-from backends.opencl import program, proof, tune
+from backends.opencl import program, proof, scan, tune
 from backends.opencl.errors import BuildFailed, NoDevice, WrongResult
 from backends.opencl.reference import hits_by_hashlib
-from backends.opencl.runtime import Identity, find
+from backends.opencl.runtime import Identity, find, opencl
 from backends.opencl.scan import DeviceSearch, open_search
 from backends.opencl.source import PAIRS, Form
 from tests.sharing import locked
@@ -109,6 +110,13 @@ def test_a_card_is_slept_through_and_a_processor_waited_for_in_its_runtime_which
     monkeypatch.setattr(search, "_on_processor", False)
     search.collect(search.launch(job, 0, search.nonces(job)))
     assert naps and naps[0] < 0.05
+
+
+@pytest.mark.parametrize(("start", "end", "seconds"), [(5, 2_000_000_005, 2.0), (0, 0, None), (9, 4, None)])
+def test_a_clock_that_stands_still_or_runs_backwards_times_nothing(start: int, end: int, seconds: float | None) -> None:
+    known = opencl().profiling_info
+    event = SimpleNamespace(get_profiling_info={known.START: start, known.END: end}.__getitem__)
+    assert scan._duration_s(event) == seconds
 
 
 def test_launches_grow_to_the_time_that_is_asked_for(search: DeviceSearch) -> None:
