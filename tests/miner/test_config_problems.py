@@ -30,10 +30,6 @@ IN_A_FILE = {
     "a fraction": ("blocks = 1.5", "blocks is 1.5: it must be a whole number"),
     "a truth for a number": ("seconds = true", "seconds is true: it must be a number"),
     "not a number": ("seconds = nan", "seconds is nan: it must be a number"),
-    "endless watts": (
-        "[backends.opencl]\npower_limit = inf",
-        "backends.opencl.power_limit is inf: it must be a number",
-    ),
     "too small": ("shares = 0", "shares is 0: it must be at least 1"),
     "not above": ("block_interval = 0", "block_interval is 0: it must be more than 0.0"),
     "too large": ("block_interval = 100_000", "block_interval is 100000: it must be at most 86400.0"),

@@ -143,6 +143,7 @@ def test_a_device_that_is_gone_cannot_be_opened() -> None:
         {"duty": 0},
         {"power_limit": -5},
         {"colour": "red"},
+        {"power_limit": float("inf")},
     ],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
