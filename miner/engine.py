@@ -149,8 +149,14 @@ class Engine:
         return [device for device, keeper in self._keepers.items() if keeper.join(0.0)]
 
     def stop(self, reason: str = "stopped") -> None:
-        """Finish: come to rest, hand in what was found, return from `run`."""
-        self._finish(Finish(ok=True, reason=reason))
+        """Finish because somebody wants it."""
+        self.finish(Finish(ok=True, reason=reason))
+
+    def finish(self, finish: Finish) -> None:
+        """Come to rest, hand in what was found, return this from `run`; the first counts."""
+        if not self._done.is_set():
+            self._result = finish
+            self._done.set()
 
     async def replace_sources(self, sources: Sequence[Source]) -> None:
         """Mine for these from now on; what runs already goes on running."""
@@ -287,12 +293,7 @@ class Engine:
                         self._share_log.sent(share)
                     self._sources[share.job.source].submit(share)
                 case Finish():
-                    self._finish(effect)
-
-    def _finish(self, finish: Finish) -> None:
-        if not self._done.is_set():
-            self._result = finish
-            self._done.set()
+                    self.finish(effect)
 
     def _log(self, event: Event) -> None:
         match event:

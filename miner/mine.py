@@ -34,6 +34,7 @@ from miner.sd_notify import Notifier
 from miner.selection import SelectionError, select
 from miner.share_log import ShareLog, ShareLogError
 from miner.sources.base import Source, SourceError, SourceMisconfigured
+from miner.standstill import Standstill
 from miner.state_dir import Lock, StateDir, StateError
 from miner.summary import SummaryError
 from miner.telemetry.guard import TelemetryError
@@ -190,6 +191,7 @@ class _Run:
         metering.start()
         held.callback(metering.close)
         self._keep_ledger(scribe)
+        self._end_a_standstill()
 
     def mine(self) -> Finish:
         """Run to the end."""
@@ -251,6 +253,18 @@ class _Run:
 
         self.engine.each_second(book)
         self._held.callback(lambda: ledger.close(time.time()))
+
+    def _end_a_standstill(self) -> None:
+        """Where so many seconds are to be mined."""
+        if self._loaded.configuration.seconds is None:
+            return
+        standstill = Standstill(self._loaded.configuration.seconds)
+
+        def look(snapshot: Snapshot) -> None:
+            if finish := standstill.handle(snapshot):
+                self.engine.finish(finish)
+
+        self.engine.each_second(look)
 
     # ---- devices
 
