@@ -194,6 +194,7 @@ class DeviceInfo:
     serial: str | None = None
     capabilities: frozenset[Capability] = frozenset()
     unusable: str | None = None  # why it cannot mine, and what would change that; None: it can
+    harmless: bool = False  # nobody misses what is unusable: it is no miner, or a card that is listed once more
     on_request: str | None = None  # why it mines only when it is named; None: it mines by default
     details: tuple[tuple[str, str], ...] = ()  # for people: driver, features, kernels and why not a faster one
 

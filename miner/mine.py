@@ -294,7 +294,8 @@ class _Run:
         for info, reason in selection.passed_over:
             if (info.id, reason) not in self._told:
                 self._told.add((info.id, reason))
-                log.info("device_passed_over", device=info.id, reason=reason)
+                level = log.warning if info.unusable is not None and not info.harmless else log.info
+                level("device_passed_over", device=info.id, reason=reason)
         return selection.chosen
 
     def _add(self, info: DeviceInfo) -> None:

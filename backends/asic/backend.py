@@ -179,6 +179,7 @@ class AsicBackend:
                 virtual=identity.virtual,
                 unusable="not recognised as a miner, and left alone; if it is one, say so: "
                 f'claim = ["usb:{name}"] in [backends.asic]',
+                harmless=True,
                 details=(where,),
             )
         clock_hz = self._clock_of(kind, identity)

@@ -110,6 +110,7 @@ class OpenclBackend:
         cards = any(x.identity.type != "cpu" for x in self._listed.values())
         tuned = self._tuned(identity)
         rate_hps = tuned.rate_hps if tuned else None
+        twin = self._twin(id_)
         return DeviceInfo(
             id=id_,
             backend=self.name,
@@ -117,12 +118,13 @@ class OpenclBackend:
             model=identity.name,
             expected_hps=None if rate_hps is None else rate_hps * self._options.duty,
             capabilities=frozenset(capabilities),
-            unusable=self._unusable(id_),
+            unusable=twin,
+            harmless=twin is not None,
             on_request=_ON_REQUEST + ("" if cards else _NO_CARD) if on_cpu and not self._options.cpu_runtimes else None,
             details=(*_details(listed), *_measured(tuned)),
         )
 
-    def _unusable(self, id_: str) -> str | None:
+    def _twin(self, id_: str) -> str | None:
         first, twice, _ = id_.partition("/")
         if not twice:
             return None

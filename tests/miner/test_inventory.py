@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -40,7 +41,8 @@ class Tardy:
             time.sleep(0.01)
         with open(os.environ["TARDY_FILE"]) as file:
             obstacle = file.read() or None
-        return [DeviceInfo("tardy:0", "tardy", Kind.CPU, "a late one", virtual=True, unusable=obstacle)]
+        spare = DeviceInfo("tardy:1", "tardy", Kind.CPU, "no miner", unusable="left alone", harmless=True)
+        return [DeviceInfo("tardy:0", "tardy", Kind.CPU, "a late one", virtual=True, unusable=obstacle), spare]
     def open(self, info):
         return SyntheticDevice("tardy:0")
     def watch(self, changed):
@@ -295,6 +297,10 @@ def test_a_device_that_must_not_mine_any_more_is_told_of_by_its_reason_and_is_no
     miner.signal(signal.SIGTERM)
     assert miner.ended() == 0
     assert "device_gone" not in miner.output()
+    lines = [json.loads(line) for line in miner.output().splitlines() if "device_passed_over" in line]
+    levels = {line["device"]: line["level"] for line in lines}
+    assert levels["tardy:0"] == "warning", "a person must look at it"
+    assert levels["tardy:1"] == "info", "nobody misses it"
 
 
 def test_with_device_all_backends_are_waited_for_before_any_mines(site: _Site) -> None:

@@ -75,6 +75,7 @@ def test_miners_are_known_by_their_strings_other_bridges_listed_and_nothing_is_t
     assert (printer.id, blank.id) == ("usb:0001", "usb:DK0X")
     for other in (printer, blank):
         assert "not recognised as a miner, and left alone" in str(other.unusable)
+        assert other.harmless
         assert f'claim = ["{other.id}"]' in str(other.unusable)
         with pytest.raises(BackendError):
             looking(machine).open(other)
@@ -121,6 +122,7 @@ def test_a_latched_board_says_so_and_what_to_do(tmp_path: Path) -> None:
     Latches(tmp_path).latch("GSF1", "too hot")
     backend = looking(machine, host, allow_unproven=True)
     assert "too hot" in str(backend.probe()[0].unusable) and "miner unlatch GSF1" in str(backend.probe()[0].unusable)
+    assert not backend.probe()[0].harmless
     assert not backend.unlatch("GSF2")
     assert backend.unlatch("asic:GSF1")
     assert backend.probe()[0].unusable is None

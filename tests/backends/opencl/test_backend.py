@@ -55,6 +55,7 @@ def test_a_card_that_two_runtimes_drive_mines_once() -> None:
     one, other = backend.probe()
     assert one.unusable is None
     assert other.id == "opencl:0000:01:00.0/rusticl"
+    assert other.harmless
     assert "the same card as opencl:0000:01:00.0" in str(other.unusable)
     with pytest.raises(BackendError, match="the same card"):
         backend.open(other)
