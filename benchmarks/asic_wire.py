@@ -182,7 +182,10 @@ class RemoteBus:
 
 @contextmanager
 def boards(kind: str, count: int, *, results: bool) -> Iterator[RemoteBus]:
-    """So many boards in another process. `results`: whether each job is answered with one, at once."""
+    """So many boards in another process. `results`: whether each job is answered with one, at once.
+
+    Raises RuntimeError at the end when writes were lost: what was measured is not what mining does.
+    """
     with tempfile.TemporaryDirectory() as folder:
         address = str(Path(folder, "usb"))
         words = [sys.executable, "-m", "benchmarks.asic_wire", address, kind, str(count), str(int(results))]
@@ -191,7 +194,10 @@ def boards(kind: str, count: int, *, results: bool) -> Iterator[RemoteBus]:
             try:
                 if process.stdout.readline() != b"ready\n":
                     raise RuntimeError("the process of the virtual boards did not start")
-                yield RemoteBus(address)
+                bus = RemoteBus(address)
+                yield bus
+                if lost := bus.backend.ask("lost"):
+                    raise RuntimeError(f"{len(lost)} writes to the virtual boards were lost; the first: {lost[0]}")
             finally:
                 process.stdin.close()
                 process.wait()
@@ -226,11 +232,12 @@ def _end_with_stdin() -> None:
 
 
 class _Desk:
-    """Answers connections, a thread each."""
+    """Answers connections, a thread each. What a write that had ended failed of is told to who asks what was lost."""
 
     def __init__(self, bus: VirtualBus) -> None:
         self._bus = bus
         self._handles: dict[int, Any] = {}
+        self._lost: list[str] = []
 
     def serve(self, wire: Wire) -> None:
         while True:
@@ -238,19 +245,32 @@ class _Desk:
                 call, arguments = wire.receive()
             except (EOFError, OSError):
                 return
-            if written := call == "bulk_write":
+            if call == "bulk_write":
                 wire.send((True, len(arguments[3])))
-                time.sleep(_LATER_S)
+                self._write(*arguments)
+                continue
             try:
                 answer = True, self._answer(call, arguments)
             except usb.core.USBError as error:
                 details = (error.strerror, error.backend_error_code, error.errno)
                 answer = False, (type(error).__name__, *details)
-            if not written:
-                wire.send(answer)
+            wire.send(answer)
+
+    def _write(self, handle: int, ep: int, intf: int, data: bytes, timeout: int) -> None:
+        """What a board does about a write that has ended for its host."""
+        time.sleep(_LATER_S)
+        try:
+            taken = self._bus.backend.bulk_write(self._handles[handle], ep, intf, data, timeout)
+        except (usb.core.USBError, KeyError) as error:  # KeyError: it was closed meanwhile
+            self._lost.append(repr(error))
+        else:
+            if taken != len(data):
+                self._lost.append(f"{taken} of {len(data)} bytes were taken")
 
     def _answer(self, call: str, arguments: tuple[Any, ...]) -> Any:
         backend = self._bus.backend
+        if call == "lost":
+            return self._lost
         if call == "scan":
             return self._bus.scan()
         if call == "devices":

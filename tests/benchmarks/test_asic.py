@@ -9,6 +9,7 @@ from rich.console import Console
 
 import native
 from benchmarks import asic
+from benchmarks.asic_wire import boards
 from native.sha256 import midstate
 
 
@@ -31,3 +32,14 @@ def test_it_loads_the_host_counts_jobs_and_times_what_is_new(monkeypatch: pytest
     assert result["clean_job_s"]["samples"] == 3
     assert result["enumerated"] == 5
     assert 0 < result["enumerated_s"] < 5
+
+
+def test_a_write_that_fails_after_it_has_ended_fails_the_benchmark() -> None:
+    def write_to_no_endpoint() -> None:
+        with boards("compac-f", 1, results=False) as bus:
+            handle = bus.backend.open_device(1)
+            assert bus.backend.bulk_write(handle, 0x7F, 0, b"nonce", 100) == 5
+            bus.backend.close_device(handle)
+
+    with pytest.raises(RuntimeError, match=r"1 writes to the virtual boards were lost; .*Entity not found"):
+        write_to_no_endpoint()
