@@ -18,7 +18,9 @@ from backends.asic.usb.request import VENDOR_DEVICE, Request
 from backends.base import Misuse
 
 STATUS = 2  # bytes at the head of each packet: modem and line status
-LATENCY_MS = 16  # for how long the chip waits for more before it sends a packet that is not full: its default, too
+# For how long the chip waits for more before it sends a packet that is not full: its default, too. A result is late by
+# half of that on average, one in 75,000 by a new block; empty packets every 2 ms make new work later, and cost more.
+LATENCY_MS = 16
 
 _DATA_BITS = 8
 _PARITY = {Parity.NONE: 0, Parity.MARK: 3}
