@@ -83,7 +83,7 @@ class AsicBackend:
         self._setup = BoardSetup(clock=clock) if clock else BoardSetup()
         self._terms = terms or Terms()
         self._patience = patience
-        self._latches = Latches(host.state_dir)
+        self._latches = Latches(host.state_dir, log=host.log)
 
     def probe(self) -> list[DeviceInfo]:
         return list(self._found())

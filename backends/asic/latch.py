@@ -32,9 +32,15 @@ class Record:
 class Latches:
     """Thread-safe: what one board's supervisor writes nobody else does, but a person who removes it."""
 
-    def __init__(self, state_dir: Path | None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state_dir: Path | None,
+        wall: Callable[[], float] = time.time,
+        log: Callable[..., None] = lambda *_a, **_k: None,
+    ) -> None:
         self._folder = state_dir / _FOLDER if state_dir else None
         self._wall = wall
+        self._log = log
         self._unkept: dict[str, Record] = {}
 
     def record(self, serial: str) -> Record:
@@ -90,8 +96,9 @@ class Latches:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
-        except OSError:
+        except OSError as error:
             self._unkept[serial] = record
+            self._log("asic_record_not_kept", serial=serial, path=str(path), reason=error.strerror)
 
     @staticmethod
     def _path(folder: Path, serial: str) -> Path:

@@ -191,12 +191,13 @@ class OpenclDevice:
         """Have the worker set the limit, if there is one; else it is told when it starts. Raises SettingRefused."""
         before, self._controls.power_w = self._controls.power_w, power_w
         run = self._run
-        if run is None or run.driver.heard.kernel is None or before == power_w:
+        if run is None or run.driver.heard.kernel is None:
             return
+        answered = before == power_w and run.driver.heard.power is not None  # it was told at its start
         with self._answer:
             answers = run.driver.heard.powers
             self._interrupt()
-            answered = self._answer.wait_for(lambda: run.driver.heard.powers != answers, _ANSWER_S)
+            answered = answered or self._answer.wait_for(lambda: run.driver.heard.powers != answers, _ANSWER_S)
         answer = run.driver.heard.power if answered else None
         refused = answer.refused if answer else f"no answer within {_ANSWER_S:g} s"
         if refused is not None:

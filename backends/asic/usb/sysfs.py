@@ -127,8 +127,8 @@ def _obstacle(roots: Roots, known: UsbIdentity, look: holder.OneLook) -> str | N
         draw = _text(folder, "bMaxPower")
         needs = f" ({draw} that it asks for)" if draw else ""
         return f"not configured, most likely for lack of power{needs}: use a hub with its own supply, or another port"
-    if not node.exists():
-        return f"{node} does not exist: in a container, pass /dev/bus/usb in"
+    if not os.path.exists(node):  # noqa: PTH110  Path's raises where the way there may not be looked at
+        return f"{node} is not to be seen: in a container, pass /dev/bus/usb in"
     if not roots.accessible(node):
         return udev.remedy(known, node)
     if any(interface.driver == _USBFS for interface in known.interfaces):

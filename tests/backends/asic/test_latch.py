@@ -41,9 +41,11 @@ def test_without_a_folder_it_is_kept_for_the_run() -> None:
 
 def test_where_nothing_can_be_written_it_is_kept_for_the_run(tmp_path: Path) -> None:
     (tmp_path / "asic").write_text("a file in the way")
-    latches = Latches(tmp_path, Wall())
+    told: list[str] = []
+    latches = Latches(tmp_path, Wall(), lambda event, **_: told.append(event))
     latches.latch("a", "hot")
     assert latches.record("a").latched == "hot"
+    assert told == ["asic_record_not_kept"]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,14 @@ def test_a_limit_that_the_worker_cannot_set_is_refused_while_it_runs() -> None:
             device.apply(Settings(power_w=200.0))
 
 
+def test_a_limit_that_was_refused_at_the_start_is_refused_again() -> None:
+    device, feed = a_device(power=PowerLimits(least_w=100, most_w=300), power_w=200.0), FakeFeed(EASY)
+    with mining(device, feed):
+        assert feed.wait_for(lambda: feed.total > 0, 60)
+        with pytest.raises(SettingRefused, match="it has no sensors"):
+            device.apply(Settings(power_w=200.0))
+
+
 ORPHAN = """
 import sys
 from backends.testing import FakeFeed, Template

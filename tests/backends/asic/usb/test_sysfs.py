@@ -73,6 +73,13 @@ def test_a_container_without_device_nodes_says_what_is_missing(machine: Machine)
     assert "container" in (only(machine).obstacle or "")
 
 
+def test_a_folder_of_device_nodes_that_may_not_be_looked_into_ends_no_scan(machine: Machine) -> None:
+    machine.plug(COMPAC_F)
+    roots = replace(machine.roots, nodes=Path("/" + 300 * "x"))  # root may look anywhere: an error of another kind
+    (found,) = sysfs.scan(roots)
+    assert "is not to be seen" in (found.obstacle or "")
+
+
 def test_a_device_that_another_program_holds_names_it(machine: Machine) -> None:
     machine.plug(COMPAC_F, driver="usbfs")
     machine.run(4711, "cgminer", machine.node(COMPAC_F))
