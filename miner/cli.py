@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -32,6 +33,15 @@ log = structlog.get_logger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status (wrong usage ends in SystemExit with 2)."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before mining listens, or in a command that only looks: the end, without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)  # so that a shell's loop ends as well
+        raise
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if "list" in arguments.flags.get("virtual", ()):
         return _virtual_boards()

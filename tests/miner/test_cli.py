@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from miner.cli import main
-from tests.running import Home, Miner, home, summary_of
+from tests.running import PATIENCE_S, Home, Miner, home, summary_of
 
 QUICK = ("--block-interval", "0.2", "--threads", "1")
 
@@ -107,6 +107,19 @@ def test_the_second_interrupt_leaves_at_once(start: Start) -> None:
     os.kill(miner.process.pid, signal.SIGCONT)
     assert miner.ended() == 1, miner.output()
     assert "left_at_once" in miner.output()
+
+
+def test_an_interrupt_before_there_is_anything_to_finish_ends_it_without_a_traceback(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    config = tmp_path / "miner.toml"
+    os.mkfifo(config)
+    command = [sys.executable, "-m", "miner.cli", "check", "--config", str(config)]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
+        with config.open("w"):  # it reads
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=PATIENCE_S) == (None, b"")
+        assert process.returncode == -signal.SIGINT, "a shell that runs it in a loop must know"
 
 
 HANGS = """
