@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +132,14 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+def _until_taken(pid: int) -> None:
+    """Until a process has no signal before it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while re.search(r"^(SigPnd|ShdPnd):\s*0*[1-9a-f]", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_the_second_interrupt_ends_even_one_whose_loop_hangs(environ: dict[str, str]) -> None:
     command = [sys.executable, "-c", HANGS, *QUICK]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -137,6 +147,7 @@ def test_the_second_interrupt_ends_even_one_whose_loop_hangs(environ: dict[str, 
         try:
             assert process.stdout.readline() == b"hangs\n"
             process.send_signal(signal.SIGINT)
+            _until_taken(process.pid)  # beside one that is not, the next would be another thread's, and wake nobody
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == -signal.SIGALRM
         finally:
