@@ -19,11 +19,12 @@ from miner.chain.target import Target
 from miner.sources.stratum.allowance import Allowance
 from miner.sources.stratum.errors import ShareUnsound
 from miner.sources.stratum.job import Announced
-from miner.sources.stratum.messages import MAX_TEXT, reason_of
+from miner.sources.stratum.messages import MAX_TEXT
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Ending, StratumClient
 from miner.sources.stratum.redirect import Redirect
+from miner.sources.stratum.refusal import reason_of
 from miner.sources.stratum.rolling import Style, VersionBits
 from miner.sources.stratum.shares import ANSWER_S, Ledger, Submission, VersionNotCovered, compose, prove
 from miner.work.events import Answered, SourceEvent

@@ -1,4 +1,4 @@
-"""What a pool says, read into frozen values that are valid by construction; and what its refusals mean.
+"""What a pool says, read into frozen values that are valid by construction.
 
 `read` takes a decoded line and gives an Answer, a Request or a notice; BadMessage says what is wrong with the rest.
 Nothing here knows what came before. Facts: protocols.md B.3 to B.5, BIP 310; quirks in docs/quirks.md.
@@ -18,7 +18,6 @@ from miner.chain.hashes import HASH_SIZE
 from miner.printable import printable
 from miner.sources.stratum.errors import BadMessage
 from miner.sources.stratum.lines import spelt
-from miner.work.share import Reason
 
 MAX_TEXT = 256  # characters of what a pool says that we repeat
 MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 8
@@ -357,51 +356,3 @@ def _mask(value: object) -> int:
     if match is None:
         raise BadMessage("a version mask is up to 8 hex digits")
     return int(match[1], 16)
-
-
-# ---- what a refusal means
-
-_BY_CODE: Mapping[int, Reason] = MappingProxyType(
-    {
-        21: Reason.STALE,
-        22: Reason.DUPLICATE,
-        23: Reason.LOW_DIFFICULTY,
-        24: Reason.UNAUTHORIZED,
-        25: Reason.NOT_SUBSCRIBED,
-    }
-)
-# The first that occurs in the text decides. ckpool: "Invalid JobID", "Above target", "Ntime out of range", "Worker
-# mismatch", "Invalid nonce2 length"; others: "Job not found", "time-too-new", "high-hash", ...
-_BY_TEXT: tuple[tuple[str, Reason], ...] = (
-    ("duplicate", Reason.DUPLICATE),
-    ("version", Reason.BAD_VERSION),
-    ("ntime", Reason.BAD_TIME),
-    ("time-too", Reason.BAD_TIME),
-    ("time out of range", Reason.BAD_TIME),
-    ("stale", Reason.STALE),
-    ("not found", Reason.STALE),
-    ("jobid", Reason.STALE),
-    ("job id", Reason.STALE),
-    ("unknown job", Reason.STALE),
-    ("invalid job", Reason.STALE),
-    ("low diff", Reason.LOW_DIFFICULTY),
-    ("difficulty too low", Reason.LOW_DIFFICULTY),
-    ("above target", Reason.LOW_DIFFICULTY),
-    ("high-hash", Reason.LOW_DIFFICULTY),
-    ("unauthori", Reason.UNAUTHORIZED),
-    ("not authori", Reason.UNAUTHORIZED),
-    ("mismatch", Reason.UNAUTHORIZED),
-    ("subscribed", Reason.NOT_SUBSCRIBED),
-    ("nonce", Reason.MALFORMED),
-    ("invalid", Reason.MALFORMED),
-    ("malformed", Reason.MALFORMED),
-    ("parameter", Reason.MALFORMED),
-)
-
-
-def reason_of(code: int | None, text: str) -> Reason:
-    """The reason behind a refused share: by its code, or else by its words."""
-    if code is not None and code in _BY_CODE:
-        return _BY_CODE[code]
-    lower = text.lower()
-    return next((reason for part, reason in _BY_TEXT if part in lower), Reason.OTHER)
