@@ -1,6 +1,5 @@
 """The latest snapshot as Prometheus families: names in base units, counters ending in _total, bounded labels.
 
-What is unknown has no sample, and a family without samples is left out: "0 W" and "no meter" must not look alike.
 What has not happened yet is known to be 0, so every reason has its series from the start and rate() sees the first.
 Source of the conventions: Prometheus documentation, practices/naming and instrumenting/writing_exporters.
 docs/reference/metrics.md lists the same families; a test holds the two together.
@@ -8,84 +7,28 @@ docs/reference/metrics.md lists the same families; a test holds the two together
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
-from typing import Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 from backends.base import Reading, State, Verdict
-from miner.printable import printable
-from miner.work.latency import Latencies
 from miner.work.share import Reason
 
 from .alarm import Stage
-from .exposition import Labels
+from .family import Family, Values, View
 from .snapshot import Costs, DeviceView, MeterView, Snapshot, SourceView
 
 POWER_SOURCES = frozenset({"rapl", "nvml", "hwmon", "usb", "meter", "model"})
 EMULATED = "emulated"  # the source of a virtual board's watts, whatever its driver reads there: nobody draws them
 SENSORS_MAX = 32  # readings of one kind that one device may show
-_LABEL_MAX = 128  # characters
-_LABEL_SETS = 65_536  # remembered as they are written
 _REASONS = tuple(str(reason) for reason in Reason if reason is not Reason.STALE)
 _STATES = tuple((state, (str(state),)) for state in State)
 _FAULTS = tuple(verdict.value for verdict in Verdict if verdict not in {Verdict.GOOD, Verdict.WRONG})
-
-View = TypeVar("View", DeviceView, SourceView, Snapshot, MeterView)
-Values = dict[tuple[str, ...], float | None]  # by the family's own labels
-
-
-@dataclass(frozen=True, slots=True)
-class Family(Generic[View]):
-    """One metric: how it is called and where in a view it is read."""
-
-    name: str  # as exposed, suffix included
-    kind: Literal["counter", "gauge", "histogram", "info"]
-    help: str
-    read: Callable[[View], Values | Latencies | float | None]
-    labels: tuple[str, ...] = ()  # beyond the one that names the view
-    unit: str = ""
-
-    def metric(self, views: Mapping[tuple[str, ...], View], owner: tuple[str, ...]) -> Metric:
-        """What is known of it, as prometheus_client exposes it; `owner` is the label that names the view, if one does.
-
-        Series that are written alike are one: a series that comes twice spoils the whole scrape.
-        """
-        names, samples = owner + self.labels, dict[str, Sample]()
-        for name, view in views.items():
-            values = self.read(view)
-            if isinstance(values, Latencies):
-                samples |= self._histogram(values, names, name)
-                continue
-            for own, value in values.items() if isinstance(values, dict) else (((), values),):
-                if value is not None and math.isfinite(value):
-                    labels = _labels(names, name + own)
-                    samples[labels.written] = Sample(self.name, labels, float(value))
-        metric = Metric(self.name.removesuffix("_total").removesuffix("_info"), self.help, self.kind, self.unit)
-        metric.samples = list(samples.values())
-        return metric
-
-    def _histogram(self, values: Latencies, names: tuple[str, ...], name: tuple[str, ...]) -> dict[str, Sample]:
-        labels, samples = _labels(names, name), dict[str, Sample]()
-        for bound, count in values.cumulative():
-            below = _labels((*names, "le"), (*name, "+Inf" if math.isinf(bound) else str(bound)))
-            samples[below.written] = Sample(f"{self.name}_bucket", below, count)
-        for part, number in (("_count", sum(values.counts)), ("_sum", values.sum_s)):
-            samples[part + labels.written] = Sample(self.name + part, labels, number)
-        return samples
-
-
-@lru_cache(_LABEL_SETS)
-def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> Labels:
-    return Labels({name: printable(value[:_LABEL_MAX]) for name, value in zip(names, values, strict=True)})
 
 
 @cache
