@@ -301,8 +301,10 @@ class _Run:
 
     def _look_after(self, board: Board, driver: Driver) -> None:
         while True:  # the first look comes before any power
-            on, settled = driver.on, driver.settled
-            if on and self._safety.standing is not Standing.ALLOWED:  # it would not go off, or was just being started
+            settled = driver.settled
+            if (
+                driver.on and self._safety.standing is not Standing.ALLOWED
+            ):  # it did not go off, or was being started
                 self._turn_off(board)
             try:
                 readings = board.sensors()
@@ -314,7 +316,7 @@ class _Run:
             self._readings = readings
             settled &= driver.settled  # sensors that it lost by being turned off meanwhile are no fault
             clock_hz = driver.hertz
-            self._decide(Look(readings, on, settled, math.inf if clock_hz is None else clock_hz))
+            self._decide(Look(readings, settled, math.inf if clock_hz is None else clock_hz))
             self._tick()
             if self._over.wait(self._equipment.look_s):
                 return

@@ -7,6 +7,7 @@ A file that cannot be understood latches its board: on any doubt it is off.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -53,7 +54,7 @@ class Latches:
                 return _parsed(file.read(_SIZE_MAX))
         except FileNotFoundError:
             return Record()
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             return Record(latched=f"{path} cannot be read ({error})")
 
     def ages_s(self, serial: str) -> list[float]:
@@ -111,4 +112,7 @@ def _parsed(raw: bytes) -> Record:
     trips, latched = content["trips"], content["latched"]
     if not isinstance(trips, list) or not isinstance(latched, str | None):
         raise TypeError("not what was written there")
-    return Record(tuple(float(at) for at in trips), latched)
+    times = tuple(float(at) for at in trips)
+    if not all(map(math.isfinite, times)):
+        raise ValueError("no times")
+    return Record(times, latched)

@@ -46,17 +46,16 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Event: what the sensors said. `on`: it may have power; `settled`: its start is over, all sensors must answer."""
+    """Event: what the sensors said. `settled`: its start is over, all sensors must answer."""
 
     readings: Readings
-    on: bool
     settled: bool
     clock_hz: float = math.inf  # that it runs at
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Event: time passes. `driver_age_s`: since the driver's threads last showed life."""
+    """Event: time passes. `on`: it may have power; `driver_age_s`: since the driver's threads last showed life."""
 
     on: bool
     settled: bool

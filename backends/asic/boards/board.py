@@ -33,7 +33,7 @@ class Sensor(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From a cited source, or absent. Degrees Celsius, hertz, volts."""
+    """From a cited source, or absent. Degrees Celsius, hertz."""
 
     frequencies_hz: tuple[float, ...]  # rising; the first is where an unproven board starts and stays
     default_hz: float
@@ -41,7 +41,6 @@ class Limits:
     cutoff_c: float | None  # from here on it is turned off
     resume_c: float | None  # below this it may start again
     regulator_throttle_c: float | None = None  # as throttle_c, of Sensor.REGULATOR_C
-    voltages_v: tuple[float, float] | None = None  # None: voltage control is refused
 
 
 @dataclass(frozen=True, slots=True)

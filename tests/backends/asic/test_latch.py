@@ -58,6 +58,9 @@ def test_where_nothing_can_be_written_it_is_kept_for_the_run(tmp_path: Path) -> 
         '{"trips": 3, "latched": null}',
         '{"trips": ["x"], "latched": null}',
         '{"trips": [], "latched": 1}',
+        '{"trips": [NaN], "latched": null}',
+        '{"trips": [1' + 400 * "0" + '], "latched": null}',
+        60_000 * "[",
     ],
 )
 def test_a_record_that_cannot_be_understood_keeps_its_board_off(tmp_path: Path, content: str) -> None:

@@ -26,7 +26,7 @@ def seen(chip_c: float | None = 50.0, *, on: bool = True, clock_hz: float = 300e
     values = {Sensor.FAN_RPM: 1000.0} | {Sensor[name]: value for name, value in more.items()}
     if chip_c is not None:
         values[Sensor.CHIP_C] = chip_c
-    return Look(Readings(values), on, on, clock_hz)
+    return Look(Readings(values), on, clock_hz)
 
 
 def ages(driver_age_s: float = 0.1) -> Tick:
@@ -86,9 +86,9 @@ def test_a_regulator_that_its_lowest_clock_does_not_cool_is_off() -> None:
 @pytest.mark.parametrize(
     "look",
     [
-        Look(BROKEN, on=True, settled=True),
-        Look(Readings({}, None), on=True, settled=True),
-        Look(Readings({Sensor.CHIP_C: 50.0, Sensor.FAN_RPM: 1.0}, "the regulator is mute"), on=True, settled=True),
+        Look(BROKEN, settled=True),
+        Look(Readings({}, None), settled=True),
+        Look(Readings({Sensor.CHIP_C: 50.0, Sensor.FAN_RPM: 1.0}, "the regulator is mute"), settled=True),
         seen(-41.0),
         seen(math.nan),
     ],
@@ -102,18 +102,18 @@ def test_a_sensor_that_cannot_be_read_is_unsafe(look: Look) -> None:
 
 def test_one_bad_reading_slows_it_down_and_a_good_one_ends_that() -> None:
     safety = board()
-    assert kinds(safety.handle(Look(BROKEN, on=True, settled=True), 1.0)) == [Slower]
+    assert kinds(safety.handle(Look(BROKEN, settled=True), 1.0)) == [Slower]
     assert safety.ceiling_hz == CLOCKS[0]
     for now in (2.0, 3.0, 4.0, 5.0, 6.0):
-        event = seen() if now % 2 else Look(BROKEN, on=True, settled=True)
+        event = seen() if now % 2 else Look(BROKEN, settled=True)
         assert CutOff not in kinds(safety.handle(event, now))
     assert kinds(safety.handle(seen(), 36.0)) == [Faster]
 
 
 def test_during_its_start_sensors_may_be_missing_but_heat_may_not_be_there() -> None:
     safety = board()
-    assert [safety.handle(Look(BROKEN, on=True, settled=False), float(now)) for now in range(5)] == [[]] * 5
-    hot = Look(Readings({Sensor.CHIP_C: 90.0}), on=True, settled=False)
+    assert [safety.handle(Look(BROKEN, settled=False), float(now)) for now in range(5)] == [[]] * 5
+    hot = Look(Readings({Sensor.CHIP_C: 90.0}), settled=False)
     assert kinds(safety.handle(hot, 6.0)) == [CutOff]
 
 
@@ -199,7 +199,7 @@ def test_a_restart_shortens_neither_the_rest_nor_the_record() -> None:
 
 def test_without_sensors_only_the_driver_is_watched() -> None:
     safety = Safety(replace(LIMITS, throttle_c=None, cutoff_c=None), frozenset(), 0.0)
-    nothing = Look(Readings({}), on=True, settled=True)
+    nothing = Look(Readings({}), settled=True)
     assert [safety.handle(nothing, float(now)) for now in (1, 100, 1000)] == [[]] * 3
     assert safety.handle(ages(), 2000.0) == []
     assert kinds(safety.handle(ages(11.0), 2001.0)) == [CutOff]
