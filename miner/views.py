@@ -26,6 +26,7 @@ def device_view(keeper: Keeper, shares: int) -> DeviceView:
         faults={verdict.value: n for verdict, n in counts.verdicts.items() if verdict not in _SHOWN_APART},
         shares=shares,
         restarts=keeper.restarts,
+        hits_due=counts.due,
     )
 
 

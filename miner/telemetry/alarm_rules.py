@@ -6,6 +6,7 @@
 | device-dead | device | it was given up |
 | device-hot | device | a temperature is over `hot_c` |
 | rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
+| hits-missing | device | in a quarter of an hour its hashes gave less than half of the hits due, beyond coincidence |
 | rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
 | pool-down | pool | it is not connected, or has failed |
 | pool-behind | pool | its jobs extend a block that another pool has moved on from |
@@ -18,10 +19,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from backends.base import State
+from backends.base import State, Verdict
+from miner.work.rate import chance
 
 from .alarms import Findings, Rule, Severity
 from .snapshot import Basis, DeviceView, Snapshot, SourceView
@@ -31,6 +33,9 @@ _MINUTE_S = 60
 _HASHES_PER_DIFFICULTY = 1 << 32
 _FEWEST_ANSWERS = 20  # a ratio of fewer says nothing
 _LEAST_SILENCE_S = 300.0
+_SPAN_S = 900.0  # over which answers and hits are looked at
+_FOUND_RATIO = 0.5  # part of the hits that are due under which a device computes something else than hashes
+_DOUBT = 1e-9  # how likely a coincidence may be that is called a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ RULES = (
     "device-dead",
     "device-hot",
     "rate-low",
+    "hits-missing",
     "rejects-high",
     "pool-down",
     "pool-behind",
@@ -71,6 +77,7 @@ def rules(thresholds: Thresholds, off: Collection[str] = ()) -> tuple[Rule, ...]
         _if_set(
             thresholds.rate_ratio, lambda x: Rule("rate-low", Severity.WARNING, _slow(x), after_s=300, clear_s=120)
         ),
+        Rule("hits-missing", Severity.WARNING, MissingHits().look, after_s=60, clear_s=60),
         _if_set(
             thresholds.reject_ratio,
             lambda x: Rule("rejects-high", Severity.WARNING, RejectRatio(x).look, after_s=60, clear_s=60),
@@ -181,31 +188,63 @@ def _all_known(snapshot: Snapshot) -> bool:
 
 
 @dataclass(slots=True)
+class _Lately:
+    """What two counts of each subject have grown by in the last `_SPAN_S` seconds, within a sixtieth."""
+
+    _past: deque[tuple[float, Mapping[str, tuple[float, float]]]] = field(default_factory=deque)
+
+    def added(self, counts: Mapping[str, tuple[float, float]], now: float) -> dict[str, tuple[float, float]]:
+        past = self._past
+        if not past or now - past[-1][0] >= _SPAN_S / 60:
+            past.append((now, counts))
+        while len(past) > 1 and now - past[1][0] >= _SPAN_S:
+            past.popleft()
+        before = past[0][1]
+        return {
+            name: (one - before.get(name, (0, 0))[0], other - before.get(name, (0, 0))[1])
+            for name, (one, other) in counts.items()
+        }
+
+
+@dataclass(slots=True)
 class RejectRatio:
-    """Refusals among the answers of the last `span_s` seconds, per pool."""
+    """Refusals among the last answers, per pool."""
 
     limit: float
-    span_s: float = 900.0
-    _past: deque[tuple[float, dict[str, tuple[int, int]]]] = field(default_factory=deque)
+    _lately: _Lately = field(default_factory=_Lately)
 
     def look(self, snapshot: Snapshot) -> Findings:
-        now = {source.name: _answers(source) for source in snapshot.sources}
-        if not self._past or snapshot.now - self._past[-1][0] >= self.span_s / 60:
-            self._past.append((snapshot.now, now))
-        while len(self._past) > 1 and snapshot.now - self._past[1][0] >= self.span_s:
-            self._past.popleft()
-        found = {}
-        for name, (good, bad) in now.items():
-            good_before, bad_before = self._past[0][1].get(name, (0, 0))
-            answers, refused = good + bad - good_before - bad_before, bad - bad_before
-            if answers >= _FEWEST_ANSWERS and refused > self.limit * answers:
-                found[name] = f"it refused {refused} of the last {answers} shares"
-        return found
+        lately = self._lately.added({source.name: _answers(source) for source in snapshot.sources}, snapshot.now)
+        return {
+            name: f"it refused {bad} of the last {good + bad} shares"
+            for name, (good, bad) in lately.items()
+            if good + bad >= _FEWEST_ANSWERS and bad > self.limit * (good + bad)
+        }
 
 
 def _answers(source: SourceView) -> tuple[int, int]:
     """Accepted and refused so far."""
     return source.accepted, source.stale + sum(source.rejected.values())
+
+
+@dataclass(slots=True)
+class MissingHits:
+    """Hashes that give no hits, per device: whoever computes wrong finds nothing, and nothing that is wrong either."""
+
+    _lately: _Lately = field(default_factory=_Lately)
+
+    def look(self, snapshot: Snapshot) -> Findings:
+        lately = self._lately.added({device.info.id: _hits(device) for device in snapshot.devices}, snapshot.now)
+        return {
+            name: f"its hashes gave {found:.0f} hits, and {due:.0f} were to be expected"
+            for name, (found, due) in lately.items()
+            if found < _FOUND_RATIO * due and chance(found, _FOUND_RATIO * due) < _DOUBT
+        }
+
+
+def _hits(device: DeviceView) -> tuple[int, float]:
+    """Found so far, those that came too late included, and due."""
+    return device.hits + device.faults.get(Verdict.STALE.value, 0), device.hits_due
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ class DeviceView:
     faults: Mapping[str, int]  # every other verdict that is not GOOD, by name
     shares: int  # how many of its hits were worth sending
     restarts: int
+    hits_due: float = 0.0  # how many valid hits its hashes should have given on average
     energy_by: Mapping[str, float] = field(default_factory=dict)  # joules so far, by the source of the readings
     joules_per_hash: float | None = None
 

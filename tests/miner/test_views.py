@@ -27,6 +27,7 @@ def test_a_device_is_shown_with_what_its_feed_counted() -> None:
     view = device_view(Keeper(a_device(), never, feed), shares=1)
     assert (view.hashes, view.hits, view.hardware_errors, view.shares, view.restarts) == (48, 1, 0, 1, 0)
     assert view.faults == {"duplicate": 1, "outside": 1}
+    assert view.hits_due == feed.counts().due > 0
 
 
 def test_a_source_is_shown_with_its_account_and_the_age_of_its_job() -> None:

@@ -101,6 +101,24 @@ def test_a_few_refusals_at_the_start_are_no_ratio() -> None:
     assert told(of("rejects-high"), views) == []
 
 
+def test_hashes_that_give_no_hits_are_an_alarm_of_their_device() -> None:
+    views = []
+    for at in range(3000):
+        broken = min(at, 1000) + max(at - 2000, 0)  # it finds nothing for a thousand seconds
+        devices = (device("a", hits=broken, hits_due=float(at)), device("b", hits=at, hits_due=float(at)))
+        views.append((float(at), snapshot(*devices)))
+    fired, resolved = told(of("hits-missing"), views)
+    assert fired[1:] == ("hits-missing", "a", Stage.ACTIVE) and 1450 < fired[0] < 1650
+    assert resolved[1:] == ("hits-missing", "a", Stage.RESOLVED) and 2200 < resolved[0] < 2700
+
+
+@pytest.mark.parametrize(("found", "stale", "due"), [(0, 0, 30.0), (50, 0, 100.0), (10, 60, 100.0), (3, 0, 20.0)])
+def test_bad_luck_and_hits_that_came_too_late_are_no_missing_hits(found: int, stale: int, due: float) -> None:
+    before = snapshot(device(hits=0, hits_due=0.0))
+    after = snapshot(device(hits=found, faults={"stale": stale}, hits_due=due))
+    assert told(of("hits-missing"), history(before, after, 10, 600, 600)) == []
+
+
 def test_silence_is_measured_against_luck() -> None:
     usual = snapshot(rate_hps={60: float(1 << 32)}, sources=(source(difficulty=60.0, accepted=5),))
     heard = replace(usual, sources=(source(difficulty=60.0, accepted=6),))
@@ -130,7 +148,7 @@ def test_every_block_is_told_but_worthless_ones() -> None:
 
 def test_a_threshold_of_none_switches_its_rule_off() -> None:
     nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None, meter_ratio=None)
-    unconditional = {"device-sick", "device-dead", "pool-down", "pool-behind", "block-found"}
+    unconditional = {"device-sick", "device-dead", "hits-missing", "pool-down", "pool-behind", "block-found"}
     assert {rule.name for rule in rules(nothing)} == unconditional
 
 
