@@ -302,9 +302,7 @@ class _Run:
     def _look_after(self, board: Board, driver: Driver) -> None:
         while True:  # the first look comes before any power
             settled = driver.settled
-            if (
-                driver.on and self._safety.standing is not Standing.ALLOWED
-            ):  # it did not go off, or was being started
+            if driver.on and self._safety.standing is not Standing.ALLOWED:  # it did not go off, or was being started
                 self._turn_off(board)
             try:
                 readings = board.sensors()
