@@ -8,34 +8,32 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
 from rich.console import Console
 
-from backends.base import DeviceInfo, Host, PowerSwitch
 from miner import logs, state_dir, summary
 from miner.arguments import Arguments
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
-from miner.guard import Guard
-from miner.inventory import Inventory, Watch, begin_inventory
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
 from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
 from miner.power.errors import PowerError
+from miner.rig import Rig
 from miner.scribe import Scribe
 from miner.sd_notify import Notifier
-from miner.selection import SelectionError, select
+from miner.selection import SelectionError
 from miner.share_log import ShareLog, ShareLogError
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.standstill import Standstill
-from miner.state_dir import Lock, StateDir, StateError
+from miner.state_dir import StateDir, StateError
 from miner.summary import SummaryError
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot
@@ -159,15 +157,12 @@ class _Run:
         self._interrupted = False
         self._signals = 0
         self._reloading: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
         self._hung_up = hung_up
-        self._locks: dict[str, Lock] = {}
-        self._guard: Guard | None = None
         configuration = loaded.configuration
-        self._host = Host(state, log.info)
-        self._told: set[str | tuple[str, str]] = set()  # failures, and devices passed over with the reason
-        self._inventory, self._selected = self._first_look(begin_inventory(configuration, self._host))
+        config, folder = arguments.config, configuration.state_dir
+        words = [*([f"--config={config}"] if config else []), *([f"--state-dir={folder}"] if folder else [])]
+        self._rig = Rig(configuration, state, guard=words)
+        held.callback(self._rig.close)
         self._learnt = Learnt(state / "version-bits.json") if state else None
         self._pools: dict[Built, Source] = {}
         sources = self._sources(configuration)
@@ -204,17 +199,14 @@ class _Run:
             access = guard_of(configuration)
             server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), guard=access)
             self._held.callback(server.close)
-        for info in self._selected:
-            self._add(info)
+        self._rig.start(self.engine)
         console = Console(file=sys.stdout)
         if configuration.log_format == "text" and possible(console):
             self._screen = self._held.enter_context(Screen(lambda: self.engine.latest, self._tail, console))
         reporter = Reporter()
         self.engine.each_second(lambda snapshot: self._tell(reporter, snapshot))
         finish = asyncio.run(self._main())
-        if self._guard:
-            for device in self.engine.devices_off():
-                self._guard.off(device)
+        self._rig.came_to_rest()
         if self._screen:
             self._screen.close()
         return finish
@@ -227,19 +219,14 @@ class _Run:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._hung_up.is_set():
             self._hang_up()
-
-        def changed() -> None:  # in a thread of the backend's
-            loop.call_soon_threadsafe(self._devices_changed)
-
-        self._watch = Watch(changed)
-        self._watch.follow(self._inventory)
+        self._rig.follow()
         self._notifier.ready()
         loop.call_later(_LOADED_S, _collect_garbage)
         try:
             return await self.engine.run()
         finally:
             self._notifier.stopping()
-            self._watch.end()
+            self._rig.unfollow()
 
     def _keep_ledger(self, scribe: Scribe) -> None:
         """Where anything of worth is mined. Its last entry is written when all is over."""
@@ -266,98 +253,6 @@ class _Run:
 
         self.engine.each_second(look)
 
-    # ---- devices
-
-    def _first_look(self, inventory: Inventory) -> tuple[Inventory, tuple[DeviceInfo, ...]]:
-        """What to begin with: who still looks for devices is waited for only where that decides what mines."""
-        self._tell_failures(inventory)
-        while inventory.late:
-            inventory = inventory.with_next()
-            self._tell_failures(inventory)
-            if not self._loaded.configuration.device:
-                with suppress(SelectionError):
-                    return inventory, self._select(inventory)
-        return inventory, self._select(inventory)
-
-    def _tell_failures(self, inventory: Inventory) -> None:
-        for failure in inventory.failures:
-            if failure not in self._told:
-                self._told.add(failure)
-                log.warning("backend_unusable", text=failure)
-
-    def _select(self, inventory: Inventory) -> tuple[DeviceInfo, ...]:
-        configuration = self._loaded.configuration
-        try:
-            selection = select(inventory.infos, configuration.device, consented=configuration.consented)
-        except SelectionError as error:
-            raise SelectionError("; ".join([str(error), *inventory.hints])) from error
-        for info, reason in selection.passed_over:
-            if (info.id, reason) not in self._told:
-                self._told.add((info.id, reason))
-                level = log.warning if info.unusable is not None and not info.harmless else log.info
-                level("device_passed_over", device=info.id, reason=reason)
-        return selection.chosen
-
-    def _add(self, info: DeviceInfo) -> None:
-        """Mine with this device, unless another miner does; raises StateError then."""
-        lock = state_dir.lock_device(info, state_dir.lock_folders(self._state, os.environ))
-        if lock is not None:
-            self._locks[info.id] = lock
-            self._held.callback(lock.close)
-        found = self._inventory.device(info.id)
-        if isinstance(found.backend, PowerSwitch) and not info.virtual:
-            self._watched(info.id)
-        self.engine.add_device(info, found.open)
-
-    def _watched(self, device: str) -> None:
-        """Have it turned off should this process be killed."""
-        if self._guard is None:
-            config, folder = self._arguments.config, self._loaded.configuration.state_dir
-            self._guard = Guard(
-                [*([f"--config={config}"] if config else []), *([f"--state-dir={folder}"] if folder else [])]
-            )
-            self._held.callback(self._guard.close)
-        self._guard.on(device)
-
-    def _devices_changed(self) -> None:
-        """Something was plugged in or out: follow, one look at a time."""
-        self._changed.set()
-        if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self._follow_devices())
-
-    async def _follow_devices(self) -> None:
-        while self._changed.is_set():
-            self._changed.clear()
-            self._inventory = await asyncio.to_thread(self._inventory.again)
-            self._watch.follow(self._inventory)
-            self._tell_failures(self._inventory)
-            try:
-                chosen = {info.id: info for info in self._select(self._inventory)}
-            except SelectionError as error:
-                log.warning("no_device_left", text=str(error))
-                chosen = {}
-            mining = {info.id: info for info in self._selected}
-            present = {info.id for info in self._inventory.infos}  # and passed over, for a reason that was told
-            for gone in mining.keys() - chosen.keys():
-                if gone not in present:
-                    log.warning("device_gone", device=gone)
-                if not await self.engine.remove_device(gone):
-                    log.error("device_not_off", device=gone)
-                    continue  # its lock stays, and it is not added again, while a driver may still be at it
-                del mining[gone]
-                if self._guard:
-                    self._guard.off(gone)
-                if lock := self._locks.pop(gone, None):
-                    lock.close()
-            for new in chosen.keys() - mining.keys():
-                try:
-                    self._add(chosen[new])
-                except StateError as error:
-                    log.warning("device_taken", device=new, text=str(error))
-                else:
-                    mining[new] = chosen[new]
-            self._selected = tuple(mining.values())
-
     # ---- sources
 
     def _sources(self, configuration: Configuration) -> list[Source]:
@@ -369,7 +264,7 @@ class _Run:
             journal_folder=journal,
             rate=self._rate,
             learnt=self._learnt,
-            first_device=self._selected[0].id if self._selected else None,
+            first_device=self._rig.mining[0].id if self._rig.mining else None,
             before=self._pools if same_network else {},
         )
         return list(self._pools.values())
@@ -408,7 +303,8 @@ class _Run:
             if isinstance(self._strategy, Quota):
                 self._strategy.weights = weights(fresh.configuration, sources)
             await self.engine.replace_sources(sources)
-            self._devices_changed()  # what had no consent before may have it now
+            self._rig.configuration = fresh.configuration
+            self._rig.look_again()  # what had no consent before may have it now
             log.info("reloaded", pools=[source.name for source in sources])
         self._notifier.ready()
 

@@ -97,7 +97,7 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
     chain, powered = bus.board("virtual-1").chain, []
     monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
     monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
-    monkeypatch.setattr("miner.mine.Guard", Recorder)
+    monkeypatch.setattr("miner.rig.Guard", Recorder)
     told = Recorder.told = []
     on, off = Recorder.on, Recorder.off
     monkeypatch.setattr(Recorder, "on", lambda self, device: (powered.append(chain._powered), on(self, device)))
