@@ -249,22 +249,27 @@ def _hits(device: DeviceView) -> tuple[int, float]:
 
 @dataclass(slots=True)
 class Silence:
-    """Nothing accepted for much longer than luck explains."""
+    """Nothing accepted for much longer than luck explains; time without hashing or without a pool does not count."""
 
     factor: float
     _accepted: int = 0
-    _heard_at: float | None = None
+    _looked_at: float | None = None
+    _silent_s: float = 0.0
+    _due: float = 0.0  # shares in that time, on average
 
     def look(self, snapshot: Snapshot) -> Findings:
         accepted = sum(source.accepted + source.blocks_accepted for source in snapshot.sources)
+        passed_s = 0.0 if self._looked_at is None else snapshot.now - self._looked_at
+        self._looked_at = snapshot.now
         usual_s = _usual_wait_s(snapshot)
-        if self._heard_at is None or accepted != self._accepted or usual_s is None:
-            self._accepted, self._heard_at = accepted, snapshot.now
+        if accepted != self._accepted:
+            self._accepted, self._silent_s, self._due = accepted, 0.0, 0.0
+        elif usual_s is not None:
+            self._silent_s, self._due = self._silent_s + passed_s, self._due + passed_s / usual_s
+        if self._due <= self.factor or self._silent_s <= _LEAST_SILENCE_S:
             return {}
-        silent_s = snapshot.now - self._heard_at
-        if silent_s <= max(self.factor * usual_s, _LEAST_SILENCE_S):
-            return {}
-        return {MINER: f"no share was accepted for {silent_s:.0f} s, where one in {usual_s:.0f} s is usual"}
+        usual_s = self._silent_s / self._due
+        return {MINER: f"no share was accepted for {self._silent_s:.0f} s, where one in {usual_s:.0f} s is usual"}
 
 
 def _usual_wait_s(snapshot: Snapshot) -> float | None:

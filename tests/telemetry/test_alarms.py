@@ -129,6 +129,14 @@ def test_silence_is_measured_against_luck() -> None:
     ]
 
 
+def test_a_pool_that_comes_and_goes_without_taking_a_share_is_silent() -> None:
+    up = snapshot(rate_hps={60: float(1 << 32)}, sources=(source(difficulty=60.0),))
+    away = snapshot(rate_hps={60: float(1 << 32)}, sources=(source(difficulty=None, active=False),))
+    views = [(float(at), up if at % 60 else away) for at in range(700)]
+    (fired,) = told(of("no-share"), views)
+    assert fired[1:] == ("no-share", MINER, Stage.ACTIVE) and 609 < fired[0] < 613
+
+
 def test_time_without_hashing_is_not_silence() -> None:
     idle = snapshot(rate_hps={60: None})
     assert told(of("no-share"), [(0.0, idle), (9999.0, idle)]) == []
