@@ -68,10 +68,17 @@ def operations(layout: Layout, midstates: int, *, ternary: bool) -> float:
 
     ternary: whether the target rotates, and takes any function of three words, in one.
     """
-    own, shared = layout.own, layout.shared
-    if ternary:
-        return own.total + shared.total / midstates
-    return own.two_operand_total + shared.two_operand_total / midstates
+    own, shared = ((x.total if ternary else two_operand_total(x)) for x in (layout.own, layout.shared))
+    return own + shared / midstates
+
+
+def two_operand_total(counted: Operations) -> int:
+    """Operations on a machine with two-operand logic and no rotation: AVX2, SSE, NEON.
+
+    A rotation is two shifts and an or, Ch three operations, and so is Maj, sharing an exclusive or with its neighbour
+    round.
+    """
+    return counted.total + 2 * counted.rotate + counted.xor3 + 2 * (counted.choose + counted.majority)
 
 
 def cycles(core: Core, layout: Layout, midstates: int, lanes: int, *, ternary: bool) -> float | None:

@@ -8,10 +8,14 @@ time at all. What a processor says of its clock is no use here: it changes with 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
-from typing import Any
 
-from numba import njit
+from llvmlite import ir
+
+from native import host_features
+from native.lowering import I64
+from native.object_code import compiled
 
 CYCLES_PER_STEP = 2
 _CHUNK_S = 0.001
@@ -22,7 +26,7 @@ class Pace:
     """Samples of the clock of whatever core the calling thread is on, in hertz."""
 
     def __init__(self) -> None:
-        self._chain = _compiled()
+        self._chain = chain()
         self._steps = max(int(self._sample(_FIRST_STEPS) * _CHUNK_S) // CYCLES_PER_STEP, _FIRST_STEPS)
 
     def sample(self) -> float:
@@ -36,13 +40,20 @@ class Pace:
 
 
 @cache
-def _compiled() -> Any:
-    """Compiled when it is asked for, after the kernels: numba takes the CPU features of whoever comes first."""
-    return njit("uint64(int64, uint64)", nogil=True)(_chain)
+def chain() -> Callable[[int, int], int]:
+    """(steps, x) -> x after so many steps, in each of which x is added to and turned over; releases the GIL."""
+    return compiled("chain", ir.FunctionType(I64, [I64, I64]), _emit_chain, host_features())
 
 
-def _chain(steps: Any, other: Any) -> Any:
-    x = other
-    for _ in range(steps):
-        x = (x + other) ^ other
-    return x
+def _emit_chain(function: ir.Function) -> None:
+    steps, other = function.args
+    entry, loop, end = (function.append_basic_block(name) for name in ("entry", "loop", "end"))
+    ir.IRBuilder(entry).branch(loop)
+    builder = ir.IRBuilder(loop)
+    left, x = builder.phi(I64), builder.phi(I64)
+    less, after = builder.sub(left, I64(1)), builder.xor(builder.add(x, other), other)
+    for phi, first, following in ((left, steps, less), (x, other, after)):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed(">", less, I64(0)), loop, end)
+    ir.IRBuilder(end).ret(after)

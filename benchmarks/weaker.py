@@ -1,4 +1,4 @@
-"""The same benchmark on weaker processors: features taken away, in a process each, because numba compiles for one set.
+"""The same benchmark on weaker processors: features taken away, in a process each, which is told so at its start.
 
 Other people's machines, as far as ours can play them: what such a processor lacks is not used, but the rest is ours.
 """

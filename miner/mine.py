@@ -129,7 +129,7 @@ def _report(finish: Finish, snapshot: Snapshot, target: Path | None) -> int:
 
 
 def _collect_garbage() -> None:
-    """From now on, and not among what was loaded so far: a look at all of numba would keep new work waiting."""
+    """From now on, and not among what was loaded so far: a look at all of it would keep new work waiting."""
     gc.freeze()
     gc.enable()
 

@@ -8,7 +8,7 @@ class NativeError(Exception):
 
 
 class FeatureError(NativeError):
-    """A forced set of CPU features that this machine lacks, or a second set in one process."""
+    """A forced set of CPU features that this machine lacks."""
 
 
 class KernelError(NativeError):

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-import llvmlite.binding as llvm
-
 from native.errors import FeatureError
 
 VARIABLE = "ANGARA_CPU_FEATURES"
@@ -38,8 +36,7 @@ class Features:
     @property
     def fingerprint(self) -> str:
         """Equal for machines that can run each other's compiled kernels."""
-        text = f"{self.architecture} {self.cpu} {self.target}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.architecture} {self.cpu} {self.target}".encode()).hexdigest()[:16]
 
     def lacks(self, required: Iterable[str]) -> list[str]:
         return [x for x in required if x not in self.present]
@@ -57,19 +54,15 @@ class Features:
 
 def host_features(environment: Mapping[str, str] = os.environ) -> Features:
     """This machine's features, or the weaker set that ANGARA_CPU_FEATURES asks for (FeatureError if it cannot be)."""
-    forced = environment.get(VARIABLE)
-    host = _host()
-    if forced is None:
-        return host
-    return host.weakened_to(x.strip() for x in forced.split(",") if x.strip())
+    if (forced := environment.get(VARIABLE)) is None:
+        return _host()
+    return _host().weakened_to(x.strip() for x in forced.split(",") if x.strip())
 
 
 @cache
 def _host() -> Features:
+    import llvmlite.binding as llvm  # noqa: PLC0415 # 50 MB that who asks for no features need not carry
+
     known = llvm.get_host_cpu_features()
-    return Features(
-        architecture=llvm.get_default_triple().split("-")[0],
-        cpu=llvm.get_host_cpu_name(),
-        present=frozenset(name for name, present in known.items() if present),
-        absent=frozenset(name for name, present in known.items() if not present),
-    )
+    present, absent = (frozenset(x for x in known if known[x] == there) for there in (True, False))
+    return Features(llvm.get_default_triple().split("-")[0], llvm.get_host_cpu_name(), present, absent)

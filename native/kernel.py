@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from native.features import host_features
 from native.symbolic import MIDSTATE_WORDS, Layout
 
 NONCES = 1 << 32
-_ALIGNMENT = 16  # words in front of scratch memory until it starts at a multiple of 64 bytes
-
 Words = NDArray[np.uint32]
 _WORD = np.dtype(np.uint32)
+# What compiled functions take: an array's address, which holds the array.
+_memory: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Kernel:
 
     lanes: nonces tested at once. requires: the CPU features that it uses. layout: what it costs, and its parameters.
     midstates: how many versions to search together, where a job has as many.
+    run_scan, run_several: `native.loop.SCAN`, for one version and for more. run_midstates, run_fill: MIDSTATES, FILL.
     """
 
     name: str
@@ -57,9 +59,13 @@ def prepare(kernel: Kernel, header76: bytes, versions: Sequence[int], target: in
         raise ValueError(f"76 bytes of header are needed, not {len(header76)}")
     if not 0 < target < 1 << 256:
         raise ValueError(f"target out of range: {target:#x}")
-    states = _midstates(kernel.run_midstates, header76[:64], versions)
-    params = np.empty((len(states), kernel.slots), np.uint32)
-    kernel.run_fill(states, _words(header76[64:]), target >> 224, params)
+    return fill(kernel, _midstates(kernel.run_midstates, header76[:64], versions), header76[64:], target)
+
+
+def fill(kernel: Kernel, states: Words, tail12: bytes, target: int) -> Words:
+    """The same from midstates, shape (rows, 8), and the 12 bytes of header after them; nothing is checked."""
+    params, tail = np.empty((len(states), kernel.slots), np.uint32), _words(tail12)
+    kernel.run_fill(_memory(states), len(states), _memory(tail), target >> 224, _memory(params))
     return params
 
 
@@ -88,10 +94,12 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
     rows = len(params)
     if not 0 < rows <= len(hits):
         raise ValueError(f"{rows} rows of parameters need at least one row and as much room for hits, not {len(hits)}")
-    masks, scratch = np.empty(rows, np.uint32), np.empty(kernel.scratch_words + _ALIGNMENT, np.uint32)
+    masks, scratch = np.empty(rows, np.uint32), np.empty(kernel.scratch_words, np.uint32)
+    found = ctypes.c_int64()
     run = kernel.run_scan if rows == 1 else kernel.run_several
-    done, found = run(params, start, count, hits, cancel, epoch, masks, scratch)
-    return done, found
+    block, room, stop, *own = map(_memory, (params, hits, cancel, masks, scratch))
+    done: int = run(block, rows, start, count, room, len(hits), stop, epoch, *own, ctypes.byref(found))
+    return done, found.value
 
 
 def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = None) -> Words:
@@ -100,7 +108,7 @@ def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = No
     prefix64: the first 64 bytes of a header, whose version field is replaced by each of `versions`.
     Compiled at the first call, or taken from `folder`, where it is kept. Raises ValueError for anything else.
     """
-    from native.compiled import compile_midstates  # noqa: PLC0415 # numba takes 0.3 s to import
+    from native.compiled import compile_midstates  # noqa: PLC0415 # what only looks at kernels needs no generator
 
     return _midstates(compile_midstates(host_features(), folder), prefix64, versions)
 
@@ -112,7 +120,8 @@ def _midstates(run: Callable[..., Any], prefix64: bytes, versions: Sequence[int]
     if not values or not 0 <= min(values) <= max(values) < 1 << 32:
         raise ValueError(f"versions are one or more 32-bit values, not {values}")
     states = np.empty((len(values), MIDSTATE_WORDS), np.uint32)
-    run(_words(prefix64), np.array(values, np.uint32).byteswap(), states)
+    prefix, firsts = _words(prefix64), np.array(values, np.uint32).byteswap()
+    run(_memory(prefix), _memory(firsts), len(values), _memory(states))
     return states
 
 

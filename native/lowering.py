@@ -8,7 +8,7 @@ The scan walks through units, one for each version of each batch of `lanes` nonc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,15 @@ class Memory:
 
     def store(self, value: ir.Value, offset: int, align: int = 4) -> None:
         self._builder.store(value, self._at(value.type, offset)).align = align
+
+    def words(self, count: int) -> list[ir.Value]:
+        """The first so many words."""
+        return [self.load(I32, n) for n in range(count)]
+
+    def fill(self, words: Iterable[ir.Value]) -> None:
+        """Make these the first words."""
+        for n, word in enumerate(words):
+            self.store(word, n)
 
     def _at(self, kind: ir.Type, offset: int) -> ir.Value:
         return self._builder.bitcast(self._builder.gep(self.address, [I64(offset)]), kind.as_pointer())

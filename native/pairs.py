@@ -140,8 +140,7 @@ def pairs_layout() -> Layout:
     terms = [x for x in start_terms(program, 2 * FIRST_PAIR) if isinstance(x, Term)]
     shared: Any = Tally()
     own: Any = Tally()
-    for _ in header_message(shared, following, shared):
-        pass
+    list(header_message(shared, following, shared))
     after = run_pairs(own, own, own, header_pairs(own, program, lambda _: own))
     verdict_quad(own, *(own.add(half) for half in after))
     return Layout(program, (*terms, *(midstate[n] for n in ABEF + CDGH), *tail), shared.operations(), own.operations())

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 from native import hybrid
@@ -222,7 +221,6 @@ class Scheduled(Hybrid):
         clobbered = [*(f"xmm{n}" for n in range(32 if self.avx512 else 16)), *_CLOBBERED]
         constraints = [*(f"{{{x}}}" for x in _ADDRESSES), *(f"~{{{x}}}" for x in clobbered)]
         kind = ir.FunctionType(ir.VoidType(), [x.type for x in inputs])
-        llvm.initialize_native_asmparser()
         text = "\n".join(lines).replace("$", "$$")
         builder.call(ir.InlineAsm(kind, text, ",".join(constraints), side_effect=True), inputs)
 

@@ -42,15 +42,6 @@ class Operations:
         """Operations on a machine that rotates, and takes any function of three words, in one: AVX-512, GPUs."""
         return sum(astuple(self))
 
-    @property
-    def two_operand_total(self) -> int:
-        """Operations on a machine with two-operand logic and no rotation: AVX2, SSE, NEON.
-
-        A rotation is two shifts and an or, Ch three operations, and so is Maj, sharing an exclusive or with its
-        neighbour round.
-        """
-        return self.total + 2 * self.rotate + self.xor3 + 2 * (self.choose + self.majority)
-
     def __add__(self, other: Operations) -> Operations:
         return Operations(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 

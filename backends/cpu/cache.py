@@ -1,6 +1,6 @@
 """Where compiled kernels are kept between runs.
 
-    <state>/kernels/<digest>/<name>/    one folder per compiled function, so that two processes never share an index
+    <state>/kernels/<digest>/<name>/    one folder per compiled function: object code, and whether it was examined
 
 The digest covers everything that the machine code and the choice among kernels depend on: the sources of native/ and
 of this package by content, the compiler's and Python's versions, the processor. A changed source therefore cannot meet
@@ -85,6 +85,6 @@ def _digest(features: native.Features) -> str:
     for package in (Path(native.__file__).parent, Path(__file__).parent):
         for source in sorted(package.glob("*.py")):
             digest.update(f"{source.name} {source.stat().st_size}\n".encode() + source.read_bytes())
-    for part in (version("numba"), version("llvmlite"), version("numpy"), sys.version, features.fingerprint):
+    for part in (version("llvmlite"), sys.version, features.fingerprint):
         digest.update(f"\n{part}".encode())
     return digest.hexdigest()[:32]

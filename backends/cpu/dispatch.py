@@ -18,7 +18,7 @@ from .templates import Tuned
 class Candidate:
     """A search that may be compiled; `unusable` says what stands against it on this machine.
 
-    compile_s: about what compiling costs, in seconds of one core of 2023; only the ratios matter.
+    compile_s: about what compiling costs, with all it needs, in seconds of one core of 2023; only the ratios matter.
     midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
     quarters, and 32 hardly more than 16.
     mixes: SHA instructions stand between vector instructions with the upper halves of the same registers in use.
@@ -45,18 +45,18 @@ class Candidate:
 _SHA = ("sha", "sse4.1")
 SCHEDULED = (*_SHA, "avx512f", "avx512vl", "avx512bw")
 _ALL = (
-    Candidate("scheduled8", SCHEDULED, 0.9, mixes=True),
-    Candidate("scheduled8-avx2", (*_SHA, "avx2"), 0.9, mixes=True),
-    Candidate("hybrid8", _SHA, 1.0, mixes=True),
-    Candidate("avx512x16", ("avx512f",), 0.9),
-    Candidate("scheduled8-high", SCHEDULED, 0.9),
-    Candidate("scheduled4", (*_SHA, "avx2"), 0.9),
-    Candidate("sha4", _SHA, 0.4),
-    Candidate("avx2x8", ("avx2",), 1.3),
-    Candidate("vector4", (), 1.0),
-    Candidate("scalar", (), 0.7, midstates=1),
+    Candidate("scheduled8", SCHEDULED, 0.5, mixes=True),
+    Candidate("scheduled8-avx2", (*_SHA, "avx2"), 0.5, mixes=True),
+    Candidate("hybrid8", _SHA, 1.2, mixes=True),
+    Candidate("avx512x16", ("avx512f",), 1.2),
+    Candidate("scheduled8-high", SCHEDULED, 0.6),
+    Candidate("scheduled4", (*_SHA, "avx2"), 0.5),
+    Candidate("sha4", _SHA, 0.45),
+    Candidate("avx2x8", ("avx2",), 1.5),
+    Candidate("vector4", (), 1.4),
+    Candidate("scalar", (), 1.1, midstates=1),
 )
-_ARM = (Candidate("arm4", ("sha2",), 0.4),)
+_ARM = (Candidate("arm4", ("sha2",), 0.45),)
 TUNED = "tuned8"
 # Where mixing is known to cost nothing. Elsewhere it may cost a hundred cycles an instruction: those go last.
 _MIXERS = "znver"
@@ -73,7 +73,7 @@ def candidates(features: Features | None = None, cache: KernelCache = NO_CACHE) 
     if not features.cpu.startswith(_MIXERS):
         there = sorted(there, key=lambda x: x.mixes)
     if tuned := templates.read(cache.folder, model()):
-        there = [Candidate(f"{TUNED}@{tuned.digest}", SCHEDULED, 0.9, tuned=tuned), *there]
+        there = [Candidate(f"{TUNED}@{tuned.digest}", SCHEDULED, 0.5, tuned=tuned), *there]
     return tuple(_judged(candidate, features) for candidate in there)
 
 
@@ -87,18 +87,18 @@ def starter(usable: Sequence[Candidate], proven: Container[str]) -> Candidate:
 def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features | None = None) -> Kernel:
     """Compile a candidate, or take it from the cache, and prove it.
 
-    Raises UnusableKernelError, CompilationError or ProofError, all KernelErrors: another candidate may do. One process
-    compiles for one set of features: FeatureError for a second.
+    Raises UnusableKernelError, CompilationError or ProofError, all KernelErrors: another candidate may do.
     """
     if candidate.unusable is not None:
         raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")
-    # numba takes 0.3 s to import, and a machine whose candidates are only listed never needs it.
+    # A machine whose candidates are only listed needs no generator.
     from native.compiled import (  # noqa: PLC0415
         LOWERINGS,
         compile_fill,
         compile_midstates,
         compile_scan,
     )
+    from native.loop import SCRATCH_WORDS  # noqa: PLC0415
     from native.scheduled import Scheduled  # noqa: PLC0415
 
     if tuned := candidate.tuned:
@@ -115,7 +115,7 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
         lanes=lowering.lanes,
         requires=candidate.requires,
         layout=lowering.layout(),
-        scratch_words=lowering.scratch_words,
+        scratch_words=lowering.scratch_words + SCRATCH_WORDS,
         midstates=candidate.midstates,
         run_scan=run_scan,
         run_several=compile_scan(features, several, folder(several)) if several != candidate.name else run_scan,

@@ -138,7 +138,7 @@ class Workshop:
     def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:
         """Do it in a process that no signal for this one reaches, and that ends with it. OSError: it did not start."""
         with self._start(task, names) as process:
-            importlib.import_module("native.compiled")  # 0.3 s, needed in a moment, and the other process is at work
+            importlib.import_module("native.compiled")  # needed in a moment, and the other process is at work
             try:
                 said, complaints = process.communicate(timeout=_PATIENCE_S)
             except subprocess.TimeoutExpired:

@@ -22,10 +22,9 @@ from backends import cpu
 from pathlib import Path
 cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
 assert cache.unusable is None
-kernel = cpu.load(next(x for x in cpu.candidates() if x.name == sys.argv[2]), cache)
-for function in (kernel.run_scan, kernel.run_midstates, kernel.run_fill):
-    assert sum(function.stats.cache_hits.values()) == 1, function.stats
-    assert not function.stats.cache_misses, function.stats
+from native import object_code
+object_code._object_code = None
+cpu.load(next(x for x in cpu.candidates() if x.name == sys.argv[2]), cache)
 """
 
 
@@ -88,8 +87,8 @@ def test_a_place_that_cannot_be_written_only_loses_the_cache(tmp_path: Path) -> 
 
 def test_what_was_compiled_and_not_examined_is_not_held(tmp_path: Path) -> None:
     opened = cpu.KernelCache(tmp_path)
-    (tmp_path / "scalar" / "sub").mkdir(parents=True)
-    (tmp_path / "scalar" / "sub" / "scan.1.nbc").touch()
+    (tmp_path / "scalar").mkdir()
+    (tmp_path / "scalar" / "scan.o").touch()
     assert not opened.holds("scalar")
     opened.vouch("scalar")
     assert opened.holds("scalar")
@@ -109,7 +108,7 @@ def test_a_cache_is_found_only_where_one_was_opened_and_nobody_else_can_write(tm
 def test_a_damaged_file_only_loses_the_cache(quick: native.Kernel, cache: cpu.KernelCache, tmp_path: Path) -> None:
     assert cache.folder is not None
     shutil.copytree(cache.folder / quick.name, tmp_path / quick.name)
-    for file in (tmp_path / quick.name).rglob("*.nbi"):
+    for file in (tmp_path / quick.name).glob("*.o"):
         file.write_bytes(b"torn")
     candidate = next(x for x in cpu.candidates() if x.name == quick.name)
     assert cpu.load(candidate, cpu.KernelCache(tmp_path)).name == quick.name

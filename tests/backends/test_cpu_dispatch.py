@@ -90,7 +90,7 @@ def test_what_was_cached_of_a_kernel_that_fails_its_proof_is_forgotten(
 ) -> None:
     candidate = next(x for x in cpu.candidates() if x.name == quick.name)
     (tmp_path / quick.name).mkdir()
-    monkeypatch.setattr(compiled, "compile_scan", lambda *_args, **_named: lambda *_job: (0, 0))
+    monkeypatch.setattr(compiled, "compile_scan", lambda *_args, **_named: lambda *_job: 0)
     with pytest.raises(cpu.ProofError):
         cpu.load(candidate, cpu.KernelCache(tmp_path))
     assert not (tmp_path / quick.name).exists()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import native
 from benchmarks import cpu, floor, weaker
-from benchmarks.pace import _chain
+from benchmarks.pace import chain
 from benchmarks.searches import HITS_PER_HASH, TARGET, Trial, Walk
 from native.symbolic import Layout, Operations
 from native.word import Program
@@ -85,7 +85,7 @@ def test_each_step_of_the_chain_depends_on_the_last() -> None:
     x = 5
     for _ in range(3):
         x = (x + 5) ^ 5
-    assert _chain(3, 5) == x
+    assert chain()(3, 5) == x
 
 
 def test_weaker_processors_are_different_and_run_what_they_can() -> None:

@@ -144,7 +144,7 @@ def test_the_standard_library_s_records_and_warnings_come_the_same_way(stream: i
     logs.configure("json", "debug", secrets=["hunter22"], stream=stream)
     logs.configure("json", "debug", secrets=["hunter22"], stream=stream)
     logging.getLogger("asyncio").warning("slow %s\n", "hunter22")
-    logging.getLogger("numba").debug("drowning")
+    logging.getLogger("usb").debug("drowning")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)

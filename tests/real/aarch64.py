@@ -15,8 +15,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils
 
+from native.loop import counting
 from native.lowering import I32, I64, Lowering, Memory, Unit
 from native.sha256 import Integers, midstate, words
 from tests.real import debian
@@ -159,8 +159,8 @@ def _module(lowering: Lowering) -> ir.Module:
     builder = ir.IRBuilder(ir.Function(module, ir.FunctionType(ir.VoidType(), []), "run").append_basic_block())
     builder.call(read, [I32(0), job, I64(4 * JOB_WORDS)])
     first, batches, rows = (builder.load(builder.gep(job, [I64(place)])) for place in range(ROW_AT))
-    with cgutils.for_range(builder, batches) as batch:
-        nonce = builder.add(first, builder.mul(batch.index, I32(lowering.lanes)))
+    with counting(builder, I32(0), batches) as batch:
+        nonce = builder.add(first, builder.mul(batch, I32(lowering.lanes)))
         row_zero = builder.gep(job, [I64(ROW_AT)])
 
         def unit(params: ir.Value) -> Unit:
@@ -168,10 +168,10 @@ def _module(lowering: Lowering) -> ir.Module:
             return Unit(nonce, I64(0), here, here, Memory(builder, scratch))
 
         lowering.emit_shared(builder, unit(row_zero))
-        with cgutils.for_range(builder, rows) as row:
-            params = builder.gep(row_zero, [builder.mul(row.index, I32(lowering.layout().slots))])
+        with counting(builder, I32(0), rows) as row:
+            params = builder.gep(row_zero, [builder.mul(row, I32(lowering.layout().slots))])
             mask = lowering.emit_own(builder, unit(params))
-            place = builder.add(builder.mul(batch.index, rows), row.index)
+            place = builder.add(builder.mul(batch, rows), row)
             builder.store(mask, builder.gep(masks, [place]))
     size = builder.mul(builder.zext(builder.mul(batches, rows), I64), I64(4))
     builder.call(write, [I32(1), masks, size])

@@ -58,7 +58,7 @@ from backends.base import Host
 from backends.registry import load
 backend = load("asic")
 backend(backend.Options(), Host()).probe()
-found = [name for name in ("numba", "usb") if name in sys.modules]
+found = [name for name in ("llvmlite", "usb") if name in sys.modules]
 assert not found, found
 """
     subprocess.run([sys.executable, "-c", program], check=True)

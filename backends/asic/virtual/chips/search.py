@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import native
 from backends import affinity
 from backends.cpu import NO_CACHE, KernelCache, candidates, load
+from native.kernel import fill
 
 from .jobs import HeaderJob, Job
 
@@ -68,9 +69,7 @@ class Engine:
         if isinstance(job, HeaderJob):
             return native.prepare(kernel, job.header76, [job.version(row) for row in rows], target)
         states = np.array([job.states[row] for row in rows], np.uint32)
-        params = np.empty((len(rows), kernel.slots), np.uint32)
-        kernel.run_fill(states, np.frombuffer(job.tail, ">u4").astype(np.uint32), target >> 224, params)
-        return params
+        return fill(kernel, states, job.tail, target)
 
     def _loaded(self) -> native.Kernel:
         with self._lock:
