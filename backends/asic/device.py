@@ -361,7 +361,8 @@ class _Run:
         if self._fault is not None:
             return self._fault
         if self._safety.standing is Standing.TRIPPED:
-            return f"turned off for safety, resting: {self._safety.reason}"
+            state = f"it does not go off ({self.not_off})" if self.not_off else "turned off for safety, resting"
+            return f"{state}: {self._safety.reason}"
         findings = self._driver.health.findings() if self._driver and self._driver.health else []
         if self._safety.reason is not None:
             findings.append(f"slowed down: {self._safety.reason}")

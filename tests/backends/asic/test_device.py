@@ -180,10 +180,13 @@ def test_a_hot_board_that_does_not_go_off_is_told_so_again_at_each_look_though_i
         until(in_state(device, State.MINING))
         board.hang["send"] = threading.Event()
         until(lambda: board.held)
-        board.stays_on = [BridgeStalled("a bad moment"), RuntimeError("a defect")]
+        board.stays_on = [*[BridgeStalled("a bad moment")] * 10_000, RuntimeError("a defect")]
         board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: "it does not go off (a bad moment): chip is at 90" in str(device.telemetry().fault))
+        board.stays_on = []
         until(lambda: not board.powered, 5.0)
-        assert log.names().count("asic_not_off") == 2
+        until(lambda: "turned off for safety" in str(device.telemetry().fault))
+        assert log.names().count("asic_not_off") >= 2
         board.hang.pop("send").set()
 
 
