@@ -63,8 +63,9 @@ class Loaded:
     origins: Mapping[KeyPath, Origin] = field(repr=False)
 
     def origin(self, *path: str) -> str:
-        """Where a value was said, for messages: `origin("blocks")`."""
-        return str(self.origins.get(path, "default"))
+        """Where a value was said, for messages: `origin("blocks")`; of `backends`, where anything of theirs was."""
+        below = (origin for at, origin in self.origins.items() if at[: len(path)] == path)
+        return str(self.origins.get(path) or next(below, "default"))
 
 
 def load(

@@ -284,6 +284,16 @@ def test_a_reload_takes_over_the_pools_and_names_what_waits_for_a_restart(operat
     )
 
 
+def test_of_a_backend_a_reload_names_where_it_was_told(operator: Operator) -> None:
+    operator.writes('[[pool]]\nurl = "synthetic:"\n[backends.cpu]\nthreads = 1')
+    before = operator.starts()
+    operator.writes('[[pool]]\nurl = "synthetic:"\n[backends.cpu]\nthreads = 2')
+    place = f"{operator.cwd}/miner.toml: backends.cpu.threads"
+    assert operator.reloads(before).warnings == (
+        f"backends ({place}) has changed; that takes effect at the next start",
+    )
+
+
 def test_a_reload_does_not_fall_back_to_the_embedded_chain(operator: Operator) -> None:
     operator.writes('[[pool]]\nurl = "synthetic:"')
     before = operator.starts()
