@@ -334,9 +334,8 @@ class NodeProtocol:
         assert self._current is not None
         template = self._current.template
         if Ask.LONGPOLL in self._asked:
-            deaf = self._watched not in (None, template.prev_hash) and now - self._moved_at >= DEAF_S
-            self._watched = None if deaf else self._watched
-            return [HangUp()] if deaf else []
+            deaf = self._watched != template.prev_hash and now - self._moved_at >= DEAF_S
+            return [HangUp()] if deaf else []  # until it has ended: one that still connects cannot be hung up on
         if template.longpoll_id is None or now < self._longpoll_from:
             return []
         self._watched = template.prev_hash
