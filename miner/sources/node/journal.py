@@ -57,7 +57,9 @@ class Journal:
             "block": block.raw.hex(),
         }
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._folder.is_dir():
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sync(self._folder.parent)  # or a power cut takes the folder, with the one block of a lifetime in it
             aside = self._folder / f".{_stem(block)}.{os.getpid()}"
             _write_through(aside, json.dumps(content))
             aside.replace(self._path(block, "block"))
@@ -101,11 +103,15 @@ class Journal:
                     path.unlink()
 
     def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(self._folder)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _stem(block: FoundBlock) -> str:

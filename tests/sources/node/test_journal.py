@@ -153,6 +153,9 @@ def test_nothing_is_said_to_be_written_before_file_and_folder_are_flushed(
     monkeypatch.setattr(Path, "replace", watch_replace)
     Journal(tmp_path).record(BLOCKS[1])
     assert steps == ["file", "rename", "folder"]
+    steps.clear()
+    Journal(tmp_path / "blocks").record(BLOCKS[1])
+    assert steps == ["folder", "file", "rename", "folder"]  # first of all the new folder's name in the one above
 
 
 def test_another_block_being_written_is_not_swept_away(tmp_path: Path) -> None:
