@@ -7,14 +7,17 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from miner.chain.network import Network
 from miner.sources.node.journal import Journal
+from miner.sources.node.rpc import Endpoint, Login, Password
 from miner.sources.node.source import Node, NodeOptions, NodeSource
 from miner.work.events import Answered, NewJob, SourceDown, SourceEvent, SourceFailed
 from miner.work.job import Job
 from miner.work.share import Answer, Share
 from tests.sources.node.search import share_of
+from tests.virtual.node import VirtualNode
 
 PAYOUT = bytes.fromhex("0014" + "ab" * 20)
 HASTE = 25.0  # how much faster the source's clock runs than ours
@@ -116,3 +119,13 @@ async def rig(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def at(node: VirtualNode, login: Login | None = None) -> Node:
+    """Where it answers."""
+    return Node(Endpoint("127.0.0.1", node.port), login or Password(*node.login))
+
+
+def files(folder: Path, suffix: str) -> int:
+    """How many of them."""
+    return len(list(folder.glob(f"*.{suffix}")))
