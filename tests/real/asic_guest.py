@@ -2,8 +2,8 @@
 
     asic_guest.py PORT POOL SCALE BOARDS
 
-The boards search at a scale that the miner is told, for a CPU finds no share of difficulty one in time; the midstates
-are computed without a compiler, which takes minutes on an emulated processor. All else is the miner as it is.
+The boards search at a scale that the miner is told, for a CPU finds no share of difficulty one in time. All else is the
+miner as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -23,7 +23,6 @@ import miner.cli
 from backends.asic import backend as asic_backend
 from backends.asic.usb.bus import UsbIdentity
 from backends.asic.usb.real import RealBus
-from native.sha256 import midstate
 from tests.real.usb_vm_guest import attach, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,10 +40,6 @@ class ScaledBus(RealBus):
         return self.factor
 
 
-def midstates(prefix: bytes, versions: Sequence[int]) -> list[list[int]]:
-    return [midstate(version.to_bytes(4, "little") + prefix[4:]) for version in versions]
-
-
 def start(pool: str) -> int:
     """The miner in a process of its own, forked: importing it once more takes half a minute here; its pid."""
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -56,7 +51,6 @@ def start(pool: str) -> int:
     faulthandler.register(signal.SIGUSR1)
     os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
-    asic_backend.AsicBackend._midstates = lambda self: midstates  # type: ignore[method-assign,assignment,return-value]
     words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}"]
     words += ["--state-dir", str(Path.home() / "state"), "--share-log", str(SHARES)]
     os._exit(miner.cli.main(words))
@@ -125,6 +119,7 @@ def main() -> None:
     orderly = start(pool)
     facts["mining"] = all_mine(bus)
     facts["found"] = all_found(bus)
+    comes(lambda: set(drivers(bus)) == {"usbfs"})  # a board may just be starting again
     facts["during"] = sorted({str(driver) for driver in drivers(bus)})
     os.kill(orderly, signal.SIGINT)
     facts["status"] = status_of(orderly)
