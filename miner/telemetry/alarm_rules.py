@@ -8,7 +8,7 @@
 | rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
 | hits-missing | device | in a quarter of an hour its hashes gave less than half of the hits due, beyond coincidence |
 | rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
-| pool-down | pool | it is not connected, or has failed |
+| pool-down | pool | it is not connected, or sends no work, or has failed |
 | pool-behind | pool | its jobs extend a block that another pool has moved on from |
 | no-share | miner | it mines, and nothing was accepted for `silence` times the usual wait between shares |
 | power-over-budget | miner | it draws more than `budget_w`, at the wall where a meter tells |
@@ -140,11 +140,13 @@ def _slow(ratio: float) -> Callable[[Snapshot], Findings]:
 
 
 def _down(snapshot: Snapshot) -> Findings:
-    return {
-        source.name: source.failed or "it is not connected"
-        for source in snapshot.sources
-        if source.present and (source.failed is not None or not source.connected)
-    }
+    return {source.name: text for source in snapshot.sources if source.present and (text := _trouble_of(source))}
+
+
+def _trouble_of(source: SourceView) -> str | None:
+    if source.failed is not None or not source.connected:
+        return source.failed or "it is not connected"
+    return "it is connected and has sent no work" if source.job_age_s is None else None
 
 
 def _behind(snapshot: Snapshot) -> Findings:

@@ -52,6 +52,7 @@ def drawing(*, wall: float | None = None, devices: float | None = None) -> Snaps
         ("rate-low", "cpu:0", snapshot(device(rate_hps={60: 7.9e6}, expected_hps=10e6)), 400, 719),
         ("pool-down", POOL, snapshot(sources=(source(connected=False),)), 160, 629),
         ("pool-down", POOL, snapshot(sources=(source(failed="wrong password"),)), 160, 629),
+        ("pool-down", POOL, snapshot(sources=(source(job_age_s=None),)), 160, 629),
         ("pool-behind", POOL, snapshot(sources=(source(behind=True),)), 100, 629),
         ("power-over-budget", MINER, drawing(devices=101.0), 130, 659),
         ("power-over-budget", MINER, drawing(wall=101.0, devices=80.0), 130, 659),
