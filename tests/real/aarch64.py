@@ -1,7 +1,8 @@
 """Searches on a 64-bit ARM processor: LLVM compiles, GNU binutils link, QEMU's user-mode emulation runs.
 
-The program is free-standing. It reads [first nonce, batches, rows] and the rows of parameters, and writes one word for
-each batch and row: which nonces are hits. Linker and emulator are Debian's, in a folder of their own.
+The program is free-standing: the very scan that a miner runs there. It reads [start, count, rows] and the rows of
+parameters, and writes [done, found], 64 bits each, and the hits. Linker and emulator are Debian's, in a folder of their
+own.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from native.loop import counting
-from native.lowering import I32, I64, Lowering, Memory, Unit
+from native.loop import SCAN, SCRATCH_WORDS, VOID, emit_scan
+from native.lowering import I32, I64, Lowering
 from native.sha256 import Integers, midstate, words
 from tests.real import debian
 from tests.real.cache import fetched, output_of
 
 TRIPLE = "aarch64-linux-gnu"
-JOB_WORDS, MASKS, ROW_AT = 1024, 1 << 16, 3
+JOB_WORDS, ROW_AT, ROOM, MOST_ROWS = 1024, 3, 1 << 12, 32
 PATIENCE_S = 60.0
 
 # Linux: the number of a call in x8, arguments and answer from x0 on (asm-generic/unistd.h).
@@ -85,27 +86,20 @@ class Program:
 
     def hits(self, header76: bytes, versions: Sequence[int], target: int, nonces: range) -> list[tuple[int, int]]:
         """What the search reports among `nonces`: (nonce, number of the version)."""
-        lanes = self.lowering.lanes
-        first = nonces.start // lanes * lanes
-        batches = -(-(nonces.stop - first) // lanes)
         rows = [self._row(struct.pack("<I", version) + header76[4:], target) for version in versions]
-        job = [first, batches, len(rows), *(word for row in rows for word in row)]
-        assert len(job) <= JOB_WORDS and batches * len(rows) <= MASKS
+        job = [nonces.start, len(nonces), len(rows), *(word for row in rows for word in row)]
+        assert len(job) <= JOB_WORDS and len(rows) <= MOST_ROWS and len(nonces) * len(rows) <= ROOM
         answer = subprocess.run(
             [*self.machine.emulator, str(self.path)],
             input=struct.pack(f"<{JOB_WORDS}I", *job, *[0] * (JOB_WORDS - len(job))),
             capture_output=True,
             timeout=PATIENCE_S,
             check=True,
-        )
-        masks = struct.unpack(f"<{batches * len(rows)}I", answer.stdout)
-        assert all(mask < 1 << lanes for mask in masks)
-        return [
-            (nonce, row)
-            for nonce in nonces
-            for row in range(len(rows))
-            if masks[(nonce - first) // lanes * len(rows) + row] >> (nonce - first) % lanes & 1
-        ]
+        ).stdout
+        done, found = struct.unpack_from("<2q", answer)
+        assert done == len(nonces)
+        hits: list[tuple[int, int]] = list(struct.iter_unpack("<2I", answer[16:]))
+        return hits[:found]
 
     def _row(self, header76: bytes, target: int) -> list[int]:
         filled = self.lowering.layout().fill(Integers(), midstate(header76[:64]), words(header76[64:]))
@@ -133,11 +127,6 @@ def build(machine: Machine, lowering: Lowering, features: str, folder: Path) -> 
     )
     module = llvm.parse_assembly(str(_module(lowering)))
     module.verify()
-    # The scan's loop has more than one end, which keeps LLVM from making vectors of it; this one has not.
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = tuning.slp_vectorization = False
-    passes = llvm.create_pass_builder(target, tuning)
-    passes.getModulePassManager().run(module, passes)
     folder.joinpath("search.o").write_bytes(target.emit_object(module))
     folder.joinpath("start.s").write_text(START)
     output_of([*machine.assembler, "-o", "start.o", "start.s"], cwd=folder)
@@ -146,35 +135,33 @@ def build(machine: Machine, lowering: Lowering, features: str, folder: Path) -> 
 
 
 def _module(lowering: Lowering) -> ir.Module:
-    """`run`: read a job, look through its batches as the scan does, write the masks."""
-    assert lowering.delay == 0, "each unit is to answer for itself"
+    """`run`: read a job, scan, write what came of it."""
     module = ir.Module()
     module.triple = TRIPLE
+    scan = ir.Function(module, SCAN, "scan")
+    emit_scan(scan, lowering, avx=False)
     byte_count = ir.FunctionType(I64, [I32, I32.as_pointer(), I64])
     read, write = (ir.Function(module, byte_count, name) for name in ("read", "write"))
-    job, masks, scratch = (
+    job, ends, hits, cancel, masks, scratch = (
         _array(module, name, size)
-        for name, size in (("job", JOB_WORDS), ("masks", MASKS), ("scratch", lowering.scratch_words))
+        for name, size in (
+            ("job", JOB_WORDS),
+            ("ends", 4),
+            ("hits", 2 * ROOM),
+            ("cancel", 1),
+            ("masks", MOST_ROWS),
+            ("scratch", lowering.scratch_words + SCRATCH_WORDS),
+        )
     )
-    builder = ir.IRBuilder(ir.Function(module, ir.FunctionType(ir.VoidType(), []), "run").append_basic_block())
+    builder = ir.IRBuilder(ir.Function(module, ir.FunctionType(VOID, []), "run").append_basic_block())
     builder.call(read, [I32(0), job, I64(4 * JOB_WORDS)])
-    first, batches, rows = (builder.load(builder.gep(job, [I64(place)])) for place in range(ROW_AT))
-    with counting(builder, I32(0), batches) as batch:
-        nonce = builder.add(first, builder.mul(batch, I32(lowering.lanes)))
-        row_zero = builder.gep(job, [I64(ROW_AT)])
-
-        def unit(params: ir.Value) -> Unit:
-            here = Memory(builder, params)
-            return Unit(nonce, I64(0), here, here, Memory(builder, scratch))
-
-        lowering.emit_shared(builder, unit(row_zero))
-        with counting(builder, I32(0), rows) as row:
-            params = builder.gep(row_zero, [builder.mul(row, I32(lowering.layout().slots))])
-            mask = lowering.emit_own(builder, unit(params))
-            place = builder.add(builder.mul(batch, rows), row)
-            builder.store(mask, builder.gep(masks, [place]))
-    size = builder.mul(builder.zext(builder.mul(batches, rows), I64), I64(4))
-    builder.call(write, [I32(1), masks, size])
+    start, count, rows = (builder.zext(builder.load(builder.gep(job, [I64(n)])), I64) for n in range(ROW_AT))
+    done, found = (builder.bitcast(builder.gep(ends, [I64(n)]), I64.as_pointer()) for n in (0, 2))
+    params, room = builder.gep(job, [I64(ROW_AT)]), I64(ROOM)
+    arguments = [params, rows, start, count, hits, room, cancel, I32(0), masks, scratch, found]
+    builder.store(builder.call(scan, arguments), done)
+    builder.call(write, [I32(1), ends, I64(16)])
+    builder.call(write, [I32(1), hits, I64(8 * ROOM)])
     builder.ret_void()
     return module
 
