@@ -11,7 +11,7 @@ from rich.console import Console
 
 import native
 from benchmarks import cpu, floor, weaker
-from benchmarks.pace import chain
+from benchmarks.pace import STEPS, chain
 from benchmarks.searches import HITS_PER_HASH, TARGET, Trial, Walk
 from native.symbolic import Layout, Operations
 from native.word import Program
@@ -83,7 +83,7 @@ def test_a_processor_that_nobody_measured_has_no_floor(monkeypatch: pytest.Monke
 
 def test_each_step_of_the_chain_depends_on_the_last() -> None:
     x = 5
-    for _ in range(3):
+    for _ in range(3 * STEPS):
         x = (x + 5) ^ 5
     assert chain()(3, 5) == x
 
