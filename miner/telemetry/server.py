@@ -191,9 +191,12 @@ def _application(registry: CollectorRegistry, login: Login | None) -> WSGIApplic
     renderings = _Renderings(registry)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def send(status: str, headers: Iterable[tuple[str, str]], body: bytes) -> Iterable[bytes]:
+            start_response(status, [*headers, ("Content-Length", str(len(body)))])
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]  # RFC 9110, 9.3.2: the headers of a GET
+
         def plain(status: str, text: str, *headers: tuple[str, str]) -> Iterable[bytes]:
-            start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers])
-            return [f"{text}\n".encode()]
+            return send(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], f"{text}\n".encode())
 
         if login and not login.opens(environ.get("HTTP_AUTHORIZATION", "")):
             log.debug("metrics_refused", client=environ.get("REMOTE_ADDR"))
@@ -208,8 +211,7 @@ def _application(registry: CollectorRegistry, login: Login | None) -> WSGIApplic
         except Exception:
             log.exception("metrics_scrape_failed")
             return plain("500 Internal Server Error", "The metrics could not be rendered; the log says why.")
-        start_response("200 OK", headers)
-        return [body]
+        return send("200 OK", headers, body)
 
     return answer
 

@@ -65,6 +65,18 @@ def test_only_the_metrics_are_served(server: MetricsServer, path: str) -> None:
     assert get(server, path)[0] == 404
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/"])
+def test_head_gets_the_headers_of_a_get_and_no_body(server: MetricsServer, path: str) -> None:
+    _, kind, body = get(server, path)
+    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.0\r\n\r\n".encode())
+        with connection.makefile("rb") as answer:
+            head, _, rest = answer.read().partition(b"\r\n\r\n")
+    assert f"Content-Type: {kind}\r\n" in head.decode() + "\r\n"
+    assert f"Content-Length: {len(body)}\r\n" in head.decode() + "\r\n"
+    assert rest == b""
+
+
 def test_ipv6_literals_are_bound() -> None:
     with MetricsServer("::1", 0, CollectorRegistry()) as server:
         assert server.url == f"http://[::1]:{server.port}/metrics"
