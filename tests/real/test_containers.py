@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,16 @@ def test_kubernetes_knows_every_key_of_the_daemon_set(release: str) -> None:
     done = validate(DAEMON_SET, release)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "daemonset/angara-miner" in done.stdout + done.stderr
+
+
+def test_the_probe_told_to_whoever_sets_a_password_is_known_too(tmp_path: Path) -> None:
+    text = DAEMON_SET.read_text()
+    (told,) = re.findall(r"`(tcpSocket: .*)`", text)
+    changed, probes = re.subn(r"httpGet: {.*}", told, text)
+    assert probes == 2
+    (tmp_path / "miner.yml").write_text(changed)
+    done = validate(tmp_path / "miner.yml", "1.37.0")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_key_that_kubernetes_does_not_know_would_be_found(tmp_path: Path) -> None:
