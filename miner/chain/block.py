@@ -18,7 +18,6 @@ from miner.chain.errors import BlockError, CoinbaseError, EncodingError, MerkleE
 from miner.chain.hashes import display
 from miner.chain.header import HEADER_SIZE, Header
 from miner.chain.merkle import merkle_root
-from miner.chain.target import Target
 from miner.chain.transaction import MAX_WEIGHT, Transaction
 
 _SMALLEST_TRANSACTION = 60  # bytes: one empty input, one empty output
@@ -66,11 +65,6 @@ class Block:
     def weight(self) -> int:
         """In weight units; at most 4,000,000."""
         return 3 * self.stripped_size + self.size
-
-    @property
-    def meets_its_target(self) -> bool:
-        """Whether the header's hash is good for its own nbits; raises TargetError if those are no target."""
-        return Target.from_nbits(self.header.nbits).met_by(self.header.hash)
 
     def check(self) -> None:
         """Raise BlockError unless coinbase, merkle root, witness commitment and weight are as consensus wants them.

@@ -86,11 +86,6 @@ class Target:
         """How many times harder than difficulty 1; the nearest double."""
         return DIFFICULTY_ONE / self.value
 
-    @property
-    def expected_hashes(self) -> float:
-        """How many hashes it takes on average to meet this target; 2**32 times the difficulty, nearly."""
-        return (1 << 256) / (self.value + 1)
-
     def __str__(self) -> str:
         """64 hex digits, most significant first, as in a block template."""
         return f"{self.value:064x}"

@@ -1,4 +1,4 @@
-"""Hash rates: from work done, from what valid hits prove, and whether the two disagree by more than luck.
+"""Hash rates: from work done, from what valid hits prove, and how likely luck explains a count.
 
 A device says how many hashes it did; its hits prove it: a hit takes 2^256 / (target + 1) hashes on average. Hits are
 a Poisson process, so the proof of n hits is uncertain by 1/sqrt(n), and nothing is concluded from few.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 WINDOWS_S: Final = (10, 60, 900)
-_SETTLED_HITS = 100  # one sigma is 10 %
 _SPACE = 1 << 256
 _GRAINS = 1 << 16  # a hash is counted in grains, to sum up the work of hits in integers
 
@@ -90,16 +89,6 @@ class Measured:
     def sigma(self) -> float:
         """One standard deviation, relative to the rate."""
         return 1 / math.sqrt(self.hits)
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is worth a comparison with what was expected."""
-        return self.hits >= _SETTLED_HITS
-
-    def slower_than(self, expected_hps: float, *, tolerance: float = 0.1, doubt: float = 1e-9) -> bool:
-        """Whether the true rate is below `expected_hps` less its tolerance, but for a chance smaller than `doubt`."""
-        due = self.hits * expected_hps * (1 - tolerance) / self.hps
-        return self.hits < due and chance(self.hits, due) < doubt
 
 
 class HitMeter:

@@ -151,7 +151,7 @@ def test_a_hash_above_the_target_is_refused_by_both(judge: Judge) -> None:
     good = judge.mine()
     nonces = (replace(good.header, nonce=nonce) for nonce in range(1 << 32))
     blocks = (Block(header, good.transactions) for header in nonces)
-    unproven = next(block for block in blocks if not block.meets_its_target)
+    unproven = next(block for block in blocks if not Target.from_nbits(NBITS).met_by(block.header.hash))
     assert not judge.accepts(unproven)
     assert judge.accepts(good)
 

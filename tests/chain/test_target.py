@@ -119,13 +119,6 @@ def test_a_target_is_between_1_and_the_greatest_hash(value: int) -> None:
         Target(value)
 
 
-def test_expected_hashes_are_the_inverse_of_the_chance_of_one_hash() -> None:
-    assert Target(MAX_TARGET).expected_hashes == 1
-    assert Target(1).expected_hashes == 2**255
-    assert Target((1 << 255) - 1).expected_hashes == 2
-    assert Target(DIFFICULTY_ONE).expected_hashes == pytest.approx(2**32 * 1.00001525902, rel=1e-10)
-
-
 @given(TARGETS)
 def test_a_hash_at_the_target_has_the_targets_difficulty(target: Target) -> None:
     assert difficulty_of(target.value.to_bytes(32, "little")) == target.difficulty

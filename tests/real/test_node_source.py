@@ -216,7 +216,8 @@ def test_real_work_on_a_private_signet_through_a_kill_and_a_new_cookie(bitcoind:
     for block in chain_of(node):
         parsed = Block.parse(block)
         parsed.check()
-        assert parsed.meets_its_target and parsed.header.nbits == Network.SIGNET.pow_limit_nbits
+        assert parsed.header.nbits == Network.SIGNET.pow_limit_nbits
+        assert Network.SIGNET.pow_limit.met_by(parsed.header.hash)
         assert parsed.transactions[0].outputs[0].script == PAYOUT
 
 

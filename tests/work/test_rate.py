@@ -77,7 +77,7 @@ def meter(hps: float, seconds: int, seed: int = 1) -> HitMeter:
 
 def test_hits_of_any_mix_of_targets_prove_the_rate() -> None:
     measured = meter(hps=5e6, seconds=600).measured(600.0)
-    assert measured is not None and measured.settled
+    assert measured is not None and measured.hits > 100
     assert measured.hps == pytest.approx(5e6, rel=4 * measured.sigma)
     assert measured.sigma < 0.1
 
@@ -93,7 +93,7 @@ def test_hard_hits_count_for_more_and_are_less_certain() -> None:
     known, guessed = many.measured(20.0), few.measured(20.0)
     assert known and guessed
     assert known.hps == pytest.approx(guessed.hps, rel=1e-6) == pytest.approx(5e6, rel=1e-6)
-    assert (known.settled, guessed.settled) == (True, False)
+    assert (known.hits, guessed.hits) == (pytest.approx(100), pytest.approx(10))
     assert many.proven == pytest.approx(1e8, rel=1e-6)
 
 
@@ -101,20 +101,6 @@ def test_before_the_first_hit_nothing_is_measured() -> None:
     found = HitMeter()
     found.begin(0.0)
     assert found.measured(100.0) is None
-
-
-def test_a_slow_device_is_called_slow_only_when_luck_cannot_explain_it() -> None:
-    early, late = meter(5e6, 10).measured(10.0), meter(5e6, 600).measured(600.0)
-    assert early and late
-    assert not early.slower_than(1e7)
-    assert late.slower_than(1e7)
-    assert not late.slower_than(5e6)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_device_that_keeps_its_promise_is_never_called_slow(seed: int) -> None:
-    found = meter(5e6, 900, seed).measured(900.0)
-    assert found and not found.slower_than(5e6)
 
 
 def test_chance_bounds_the_poisson_tail_on_both_sides() -> None:

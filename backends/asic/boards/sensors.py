@@ -37,16 +37,6 @@ def ina260_w(raw: int) -> float:
     return raw * 0.01
 
 
-def ina260_v(raw: int) -> float:
-    """An INA260's bus voltage: 1.25 mV."""
-    return raw * 0.00125
-
-
-def ina260_a(raw: int) -> float:
-    """An INA260's current: 1.25 mA, signed."""
-    return (raw - (1 << 16 if raw >> 15 else 0)) * 0.00125
-
-
 def linear11(raw: int) -> float:
     """PMBus' Linear11: five bits of exponent, eleven of mantissa, both signed."""
     exponent, mantissa = raw >> 11, raw & 0x7FF
@@ -74,11 +64,6 @@ def to_linear16(volts: float, mode: int) -> int:
     if not 0 <= raw < 1 << 16:
         raise ValueError(f"no Linear16 under mode {mode:02x}: {volts} V")
     return raw
-
-
-def tmp1075_c(raw: int) -> float:
-    """A TMP1075: twelve signed bits of 1/16 degree, left aligned."""
-    return (raw - (1 << 16 if raw >> 15 else 0)) / 256
 
 
 def _exponent(mode: int) -> int:

@@ -31,7 +31,6 @@ class Register(IntEnum):
     MISC_CONTROL = 0x18
     ORDERED_CLOCK_ENABLE = 0x20
     FAST_UART = 0x28
-    UART_RELAY = 0x2C
     CORE_MAILBOX = 0x3C
     ANALOG_MUX = 0x54
     IO_DRIVE = 0x58

@@ -27,14 +27,6 @@ class Ticket:
         """The hardest that still lets everything up to `target` through, or all that chips can report."""
         return cls(min(max(unit.bit_length() - target.bit_length(), 0), BITS_MAX), unit)
 
-    @classmethod
-    def from_register(cls, value: int, unit: int = UNIT) -> Ticket:
-        """Raises ValueError for a mask that is not made of the lowest bits."""
-        mask = int.from_bytes(bytes(map(_reversed, value.to_bytes(4, "big"))), "big")
-        if mask & (mask + 1):
-            raise ValueError(f"no ticket mask: {value:08x}")
-        return cls(mask.bit_length(), unit)
-
     @property
     def target(self) -> int:
         """The largest hash that the chips report."""

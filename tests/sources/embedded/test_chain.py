@@ -6,7 +6,6 @@ from statistics import fmean
 
 import pytest
 
-from miner.chain.target import Target
 from miner.sources.consensus import Ruling, Tip
 from miner.sources.embedded.chain import LIVE_JOBS, Extended, Handed, PrivateChain, Put, Rated, Ruled
 from miner.sources.embedded.pacing import paced_target
@@ -231,7 +230,7 @@ def simulated_intervals(rates: list[tuple[float, float]], *, interval_s: float, 
     for rate, length in rates:
         end = now + length
         while now < end:
-            within = draw.expovariate(rate / Target(target).expected_hashes)
+            within = draw.expovariate(rate * (target + 1) / 2**256)
             if within < 1.0:
                 now += within
                 intervals.append(now - began)

@@ -20,9 +20,9 @@ def test_a_block_takes_the_interval_times_the_rate_in_hashes_and_never_less_than
     limit = Network.REGTEST.pow_limit
     assert target <= limit
     if target < limit:
-        assert target.expected_hashes == pytest.approx(rate * interval, rel=1e-9)
+        assert 2**256 / (target.value + 1) == pytest.approx(rate * interval, rel=1e-9)
     else:
-        assert rate * interval <= limit.expected_hashes
+        assert rate * interval <= 2**256 / (limit.value + 1)
 
 
 @given(rates, intervals)
