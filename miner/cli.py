@@ -158,6 +158,7 @@ def _check(loaded: Loaded) -> int:
     from miner.pools import build_sources  # noqa: PLC0415
 
     configuration = loaded.configuration
+    clean = logs.Redaction(configuration.secrets).clean  # what pools and meters say may repeat what they were told
     sound = True
     first = None
     print(f"configuration: {loaded.file or 'no file'}, sound")
@@ -189,15 +190,15 @@ def _check(loaded: Loaded) -> int:
     for (pool, _), source in sources.items():
         try:
             for finding in asyncio.run(_reach(source)):
-                print(printable(finding))
+                print(printable(clean(finding)))
         except SourceError as error:
-            _complain(f"{pool.url}: {error}")
+            _complain(clean(f"{pool.url}: {error}"))
             sound = False
     for finding, known in try_meters(configuration):
         if known:
-            print(printable(finding))
+            print(printable(clean(finding)))
         else:
-            _complain(finding)
+            _complain(clean(finding))
             sound = False
     return ExitCode.DONE if sound else ExitCode.FAILED
 

@@ -18,6 +18,8 @@ import pytest
 
 from miner.cli import main
 from tests.running import PATIENCE_S, Home, Miner, home, summary_of
+from tests.virtual.pool import VirtualPool
+from tests.virtual.pool_faults import NoticeFirst, Refused
 
 QUICK = ("--block-interval", "0.2", "--threads", "1")
 
@@ -292,3 +294,20 @@ def test_check_reaches_the_pool_and_mines_nothing(
     said = capsys.readouterr().out
     assert "worthless" in said
     assert "cpu:0: would mine" in said
+
+
+def test_check_repeats_no_password_that_a_pool_repeats_and_no_escape(
+    in_process: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MINER_PASSWORD", "s3cret")
+    with VirtualPool() as pool:
+        pool.always("mining.subscribe", NoticeFirst("client.show_message", ("welcome, \x1b[2J\ns3cret",)))
+        command = ("check", "--pool", f"stratum+tcp://127.0.0.1:{pool.port}", "--user", "account.worker")
+        assert in_process(*command) == 0
+        heard = capsys.readouterr()
+        assert "pool_says: welcome, \\x1b[2J\\x0a***\n" in heard.out
+        pool.always("mining.authorize", Refused(24, "who is \x1b[2Js3cret?"))
+        assert in_process(*command) == 1
+    told = capsys.readouterr()
+    assert "who is \\x1b[2J***?\n" in told.err
+    assert "s3cret" not in f"{heard}{told}"
