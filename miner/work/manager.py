@@ -392,8 +392,13 @@ class Manager:
         return [finish] if finish else []
 
     def _blocks_under_way(self) -> bool:
-        """Whether those that are not answered yet may be the last that are wanted: so many and no more."""
-        return self._limits.blocks is not None and self._limits.enough_blocks(self._blocks + self._outbox.blocks)
+        """Whether those that are not answered yet may be the last that are wanted: so many and no more.
+
+        A peer that never answers one holds the devices up for BLOCK_S: the run goes on to find another.
+        """
+        if self._limits.blocks is None:
+            return False
+        return self._limits.enough_blocks(self._blocks + self._outbox.blocks(self._now))
 
     @property
     def _blocks(self) -> int:

@@ -18,6 +18,7 @@ from .job import Job
 from .share import Answer, Share
 
 ANSWER_S = 120.0  # how long a share waits for its answer
+BLOCK_S = 600.0  # how long anything else waits for a block's
 PENDING_SHARES = 4096
 SOLVED_PARENTS = 64
 SENT_SHARES = 8192  # remembered, so that none is sent twice
@@ -38,10 +39,9 @@ class Outbox:
         """Shares that were sent and not answered yet, by id, oldest first; a live view."""
         return MappingProxyType(self._pending)
 
-    @property
-    def blocks(self) -> int:
-        """How many of those are blocks."""
-        return sum(1 for share in self._pending.values() if share.block)
+    def blocks(self, now: float) -> int:
+        """How many of those are blocks worth waiting for; older ones still count, should an answer come."""
+        return sum(1 for share in self._pending.values() if share.block and now - share.found_at < BLOCK_S)
 
     def solved(self, job: Job) -> bool:
         """Whether a block of ours on this job's parent was sent to its source, and not refused."""

@@ -26,7 +26,7 @@ from miner.work.events import (
 from miner.work.job import Job
 from miner.work.limits import Limits
 from miner.work.manager import EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Manager
-from miner.work.outbox import ANSWER_S
+from miner.work.outbox import ANSWER_S, BLOCK_S
 from miner.work.share import Answer, Reason, Share
 from miner.work.strategy import Candidate, first_ready
 from miner.work.tips import BEHIND_S
@@ -455,6 +455,17 @@ def test_no_more_blocks_are_searched_than_are_wanted() -> None:
     assert desk(a_found(other, EASY, 2)) == []
     assert isinstance(found[1], Submit)
     assert desk.answer(found[1].share, Reason.OTHER) == [Serve(other, replace=True)]
+
+
+def test_a_block_that_is_never_answered_ends_the_rest_and_still_counts_if_it_is() -> None:
+    desk = Desk(limits=Limits(blocks=1))
+    job = desk.up(job=a_job(share_target=EASY, network_target=HARD))
+    block = desk.share(job, 1, HARD)
+    assert desk(Tick(), BLOCK_S - 0.1) == []
+    assert desk(Tick(), BLOCK_S) == [Serve(job, replace=True)]
+    assert dict(desk.manager.pending) == {block.id: block}
+    assert desk.share(job, 2, HARD).block
+    assert desk.answer(block) == [Finish(ok=True, reason="1 blocks accepted")]
 
 
 def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from miner.work import outbox as module
-from miner.work.outbox import ANSWER_S, Outbox
+from miner.work.outbox import ANSWER_S, BLOCK_S, Outbox
 from miner.work.share import Answer, Share
 from tests.work.making import EASY, a_found, a_job
 
@@ -39,11 +39,11 @@ def test_the_same_hit_is_sent_once_even_after_its_answer() -> None:
 def test_a_parent_is_solved_from_the_sending_of_a_block_unless_it_is_refused(*, accepted: bool) -> None:
     outbox = Outbox()
     put(outbox, 1)
-    assert not outbox.solved(JOB) and outbox.blocks == 0
+    assert not outbox.solved(JOB) and outbox.blocks(0.0) == 0
     block = put(outbox, 2, block=True)
-    assert outbox.solved(JOB) and outbox.blocks == 1
+    assert outbox.solved(JOB) and outbox.blocks(0.0) == 1
     outbox.settle(answer(block, accepted=accepted))
-    assert outbox.solved(JOB) is accepted and outbox.blocks == 0
+    assert outbox.solved(JOB) is accepted and outbox.blocks(0.0) == 0
 
 
 def test_the_refusal_of_an_older_block_leaves_the_newer_one_on_its_parent() -> None:
@@ -61,6 +61,13 @@ def test_only_shares_are_ever_overdue() -> None:
     assert outbox.overdue(ANSWER_S - 0.1) == []
     assert outbox.overdue(ANSWER_S) == [early]
     assert outbox.overdue(ANSWER_S + 1.0) == [early, late]
+
+
+def test_a_block_waits_for_ever_and_is_waited_for_only_so_long() -> None:
+    outbox = Outbox()
+    block = put(outbox, 1, 5.0, block=True)
+    assert (outbox.blocks(5.0 + BLOCK_S - 0.1), outbox.blocks(5.0 + BLOCK_S)) == (1, 0)
+    assert outbox.settle(answer(block, accepted=True)) == block
 
 
 def test_where_too_many_wait_the_oldest_share_goes_and_of_blocks_alone_the_newest(
