@@ -15,6 +15,11 @@ class Limits:
     shares: int | None = None  # accepted
     seconds: float | None = None  # of mining
 
+    @property
+    def any(self) -> bool:
+        """Whether it ever ends so."""
+        return self.blocks is not None or self.shares is not None or self.seconds is not None
+
     def enough_blocks(self, blocks: int) -> bool:
         """Whether so many, were all of them accepted, are all that is wanted."""
         return self.blocks is not None and blocks >= self.blocks

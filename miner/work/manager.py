@@ -405,6 +405,8 @@ class Manager:
         return sum(account.blocks_accepted for account in self._accounts)
 
     def _limit_reached(self) -> Finish | None:
+        if not self._limits.any:
+            return None
         shares = sum(account.accepted for account in self._accounts)
         return self._limits.reached(blocks=self._blocks, shares=shares, mined_s=self._mined_s)
 

@@ -41,8 +41,9 @@ class Tips:
             left.popitem()
         if len(left) > _LEFT:
             tips = set(self._on.values())
-            for block in [block for block in left if block not in tips][: len(left) - _LEFT]:
-                del left[block]
+            oldest = next((block for block in left if block not in tips), None)
+            if oldest is not None:
+                del left[oldest]
 
     def forget(self, source: str) -> None:
         """The source was taken out; one that comes back under its name may be on another chain."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from miner.chain.errors import ChainError
-from miner.chain.hashes import ZERO_HASH
+from miner.chain.hashes import HASH_SIZE, ZERO_HASH
 from miner.chain.target import Target
 from miner.printable import printable
 from miner.sources.stratum.coinbase import SCRIPT_START, PoolCoinbase, read_coinbase
@@ -74,8 +74,7 @@ class JobMaker:
         known = self._known.get(key)
         if known is not None and _same(known, announced) and self._last is known:
             return None
-        coinbase = coinbase_of(notify, under)
-        job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
+        job, coinbase = self._read(announced, now, easing)
         last = self._last
         fresh = last is None or (
             last.under.extranonce1 != under.extranonce1 or last.under.extranonce2_size != under.extranonce2_size
@@ -95,9 +94,39 @@ class JobMaker:
             return None
         announced = Announced(last.notify, replace(last.under, mask=mask))
         self._known[str(last.notify.job_id)] = self._last = announced
-        coinbase = coinbase_of(last.notify, last.under)
-        job = _job(announced, coinbase, now, source=self._source, session=self._session, easing=easing)
+        job, coinbase = self._read(announced, now, easing)
         return Made(job, bool(last.under.mask & ~mask & ~job.version), coinbase)
+
+    def _read(self, announced: Announced, now: float, easing: int) -> tuple[Job, PoolCoinbase]:
+        notify, under = announced.notify, announced.under
+        parts = _parts(notify, under)
+        coinbase = _coinbase(parts, len(under.extranonce1))
+        prev_hash = notify.prev_hash
+        if prev_hash == ZERO_HASH:
+            raise BadJob("it builds on no block")
+        nbits, ntime, version = int(notify.nbits_hex, 16), int(notify.ntime_hex, 16), int(notify.version_hex, 16)
+        try:
+            network_target, share_target = _network_target(nbits), _share_target(under.difficulty)
+        except ChainError as error:
+            raise BadJob(str(error)) from error
+        job = Job(
+            source=self._source,
+            session=self._session,
+            key=printable(str(notify.job_id)),  # what goes back is in the payload
+            prev_hash=prev_hash,
+            version=version,
+            version_mask=under.mask & ~version,
+            nbits=nbits,
+            ntime=ntime,
+            ntime_limit=min(ntime + NTIME_AHEAD_S, 0xFFFFFFFF),
+            share_target=max(share_target // easing, 1),
+            network_target=network_target,
+            arrived=now,
+            body=parts,
+            height=coinbase.height,
+            payload=announced,
+        )
+        return job, coinbase
 
     @property
     def newest(self) -> Announced | None:
@@ -107,56 +136,39 @@ class JobMaker:
 
 def coinbase_of(notify: Notify, under: Circumstances) -> PoolCoinbase:
     """The coinbase with an extranonce2 of zeros; raises BadJob unless it is one, with the extranonces in its script."""
-    prefix = bytes.fromhex(notify.coinbase1_hex) + under.extranonce1
-    suffix = bytes.fromhex(notify.coinbase2_hex)
-    size = len(prefix) + under.extranonce2_size + len(suffix)
+    return _coinbase(_parts(notify, under), len(under.extranonce1))
+
+
+def _parts(notify: Notify, under: Circumstances) -> CoinbaseParts:
+    branch = bytes.fromhex("".join(notify.branch_hex))
+    return CoinbaseParts(
+        prefix=bytes.fromhex(notify.coinbase1_hex) + under.extranonce1,
+        suffix=bytes.fromhex(notify.coinbase2_hex),
+        extranonce2_size=under.extranonce2_size,
+        branch=tuple([branch[start : start + HASH_SIZE] for start in range(0, len(branch), HASH_SIZE)]),
+    )
+
+
+def _coinbase(parts: CoinbaseParts, extranonce1_size: int) -> PoolCoinbase:
+    prefix, room = parts.prefix, parts.extranonce2_size
+    size = len(prefix) + room + len(parts.suffix)
     if size > MAX_COINBASE:
         raise BadJob(f"a coinbase of {size} bytes")
-    coinbase = read_coinbase(prefix + bytes(under.extranonce2_size) + suffix)
+    coinbase = read_coinbase(prefix + bytes(room) + parts.suffix)
     script_end = SCRIPT_START + len(coinbase.script)
-    if not SCRIPT_START <= len(prefix) - len(under.extranonce1) <= len(prefix) <= script_end - under.extranonce2_size:
+    if not SCRIPT_START <= len(prefix) - extranonce1_size <= len(prefix) <= script_end - room:
         raise BadJob("its extranonces lie outside the coinbase's script")
     return coinbase
 
 
-def _job(announced: Announced, coinbase: PoolCoinbase, now: float, *, source: str, session: int, easing: int) -> Job:
-    notify, under = announced.notify, announced.under
-    prev_hash = notify.prev_hash
-    if prev_hash == ZERO_HASH:
-        raise BadJob("it builds on no block")
-    nbits, ntime, version = (int(field, 16) for field in (notify.nbits_hex, notify.ntime_hex, notify.version_hex))
-    try:
-        network_target = Target.from_nbits(nbits).value
-        share_target = _share_target(under.difficulty)
-    except ChainError as error:
-        raise BadJob(str(error)) from error
-    return Job(
-        source=source,
-        session=session,
-        key=printable(str(notify.job_id)),  # what goes back is in the payload
-        prev_hash=prev_hash,
-        version=version,
-        version_mask=under.mask & ~version,
-        nbits=nbits,
-        ntime=ntime,
-        ntime_limit=min(ntime + NTIME_AHEAD_S, 0xFFFFFFFF),
-        share_target=max(share_target // easing, 1),
-        network_target=network_target,
-        arrived=now,
-        body=CoinbaseParts(
-            prefix=bytes.fromhex(notify.coinbase1_hex) + under.extranonce1,
-            suffix=bytes.fromhex(notify.coinbase2_hex),
-            extranonce2_size=under.extranonce2_size,
-            branch=tuple(bytes.fromhex(sibling) for sibling in notify.branch_hex),
-        ),
-        height=coinbase.height,
-        payload=announced,
-    )
+@lru_cache(maxsize=64)
+def _network_target(nbits: int) -> int:
+    """Remembered, as is the next: both change seldom, and new work waits for what is computed here."""
+    return Target.from_nbits(nbits).value
 
 
 @lru_cache(maxsize=64)
 def _share_target(difficulty: float) -> int:
-    """Remembered, for a pool's difficulty changes seldom and exact division takes as long as reading the branch."""
     return Target.from_difficulty(difficulty).value
 
 

@@ -41,7 +41,7 @@ class Lines:
         else:
             whole = (bytes(self._rest) + head).split(b"\n")
             self._rest = bytearray(tail)
-        if len(self._rest) > self._limit or any(len(line) > self._limit for line in whole):
+        if len(self._rest) > self._limit or max(map(len, whole), default=0) > self._limit:
             self._rest.clear()
             raise FloodOfBytes(f"a line of more than {self._limit} bytes")
         return [stripped for line in whole if (stripped := line.strip())]

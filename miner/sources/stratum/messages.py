@@ -337,7 +337,7 @@ def _hex(value: object, what: str, size: int, *, exact: bool = False) -> str:
 
 def _branch(siblings: list[object]) -> tuple[str, ...]:
     """Looked at as one text, for there may be many and new work waits."""
-    texts = tuple(sibling for sibling in siblings if isinstance(sibling, str) and len(sibling) == 2 * HASH_SIZE)
+    texts = tuple([sibling for sibling in siblings if isinstance(sibling, str) and len(sibling) == 2 * HASH_SIZE])
     if len(texts) != len(siblings) or not _is_hex("".join(texts)):
         raise BadMessage(f"its branch is no list of hex of {HASH_SIZE} bytes each")
     return texts

@@ -205,7 +205,7 @@ class StratumClient:
         events: list[Event] = []
         for line in lines:
             events += self._line(line, now)
-            if any(isinstance(event, Ended) for event in events[-1:]):
+            if events and isinstance(events[-1], Ended):
                 break
         return events
 
