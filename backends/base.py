@@ -77,7 +77,7 @@ class Work:
     """
 
     id: int  # process-unique, rising
-    epoch: int  # the feed's epoch when it was taken, 32 bits
+    epoch: int  # the feed's epoch when it was taken, or the one that it was staged for, 32 bits
     prev_hash: bytes
     merkle_root: bytes
     version: int
@@ -166,6 +166,15 @@ class Feed(Protocol):
 
     def interrupt(self) -> None:
         """Raise this feed's epoch: the device's own way to make its running kernels return. Leases stay valid."""
+        ...
+
+    def before_replacing(self, stage: Callable[[int], None] | None) -> None:
+        """Call `stage(epoch)` just before the epoch rises to `epoch` because better work replaces what runs.
+
+        For a device that wants the next work in place before it gives up the old: `take` answers with the better work
+        already, and nothing else raises the epoch meanwhile. Called in the thread of whoever serves, so it must be
+        quick and wait for nothing. None: no more; after that has returned, none is under way.
+        """
         ...
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:

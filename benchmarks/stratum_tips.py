@@ -4,7 +4,7 @@ A process of its own: `python -m benchmarks.stratum_tips STATE THREADS PRIORITY 
 and writes the whole line at a random moment; the source, the engine and the CPU device are the real ones, and every
 thread hashes on the job before.
 
-    stamp, sendall --loopback--> parsed --Manager, Feed--> taken by the last thread --parameters--> scanned by the last
+    stamp, sendall --loopback--> parsed --Manager, Feed--> the last lease --parameters--> scanned by the last thread
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ FIGURES = ("wire_to_work_s", "wire_to_scan_s")
 HARD = 1e6  # no share is found
 _PATIENCE_S = 60.0
 
-# Takes one client, answers it as a pool does, then sends each line that it is given as hex and prints when.
+# Takes one client, answers it as a pool does, then sends each line that it is given as hex and prints when: only after
+# the work has begun, for who waits for that to be told is the event loop that is measured.
 _POOL = """
 import random, socket, sys, time
 from benchmarks.stratum_pool import answers
@@ -51,6 +52,7 @@ for line in sys.stdin:
     time.sleep(random.uniform(0.005, 0.025))
     sent = time.perf_counter_ns()
     client.sendall(data)
+    time.sleep(0.02)
     print(sent, flush=True)
 """
 
@@ -99,7 +101,7 @@ async def _run(state: Path, threads: int, priority: Priority, switches: int) -> 
             sent = int(await pool.stdout.readline())
             async with asyncio.timeout(_PATIENCE_S):
                 await settled.wait()
-            ends = max(stopwatch.taken.values()), max(stopwatch.scanned.values())
+            ends = max(stopwatch.taken), max(stopwatch.scanned.values())
             for name, end in zip(FIGURES, ends, strict=True):
                 times[name] += [(end - sent) / 1e9] if number else []  # with the first the device starts
         engine.stop()

@@ -4,7 +4,7 @@ A process of its own, with no benchmark's bar beside it: `python -m benchmarks.t
 Another process plays the network and writes when it sends, the engine is the real one, and so is the CPU device; its
 feed and its search are wrapped to note the time.
 
-    sent --pipe, wake-up--> handled --Manager, Feed--> taken by the last thread --parameters--> scanned by the last
+    sent --pipe, wake-up--> handled --Manager, Feed--> the last lease --parameters--> scanned by the last thread
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from backends.cpu.device import CpuDevice
 from backends.cpu.forge import Forge
 from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
+from backends.cpu.relay import Mailbox
 from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
+from benchmarks.stamped import begun_ns, stamped
 from miner.engine import Engine
 from miner.sources.base import Post
 from miner.sources.synthetic import SyntheticChain, SyntheticOptions
@@ -65,30 +67,42 @@ def measure(state: Path, threads: int, priority: Priority, switches: int) -> dic
 
 
 class Stopwatch:
-    """When each thread took work on the tip, and when it scanned it first; `all_scan` is called by the last."""
+    """When work on the tip was taken, and when each thread scanned it first; `all_scan` is called by the last."""
 
     def __init__(self, threads: int, all_scan: Callable[[], None]) -> None:
         self._threads = threads
         self._all_scan = all_scan
         self._tip = b""
-        self.taken: dict[int, int] = {}  # thread: nanoseconds
-        self.scanned: dict[int, int] = {}
+        self._params: list[Words] = []  # for the tip
+        self.taken: list[int] = []  # nanoseconds
+        self.scanned: dict[int, int] = {}  # thread: nanoseconds
 
     def expect(self, tip: bytes) -> None:
         """The next tip; every thread scans on the one before, so none looks at this."""
         self.taken.clear()
         self.scanned.clear()
+        self._params.clear()
         self._tip = tip
 
     def took(self, work: Work | None) -> None:
         if work is not None and work.prev_hash == self._tip:
-            self.taken.setdefault(threading.get_ident(), time.perf_counter_ns())
+            self.taken.append(time.perf_counter_ns())
 
-    def scans(self) -> None:
+    def prepared(self, header76: bytes, params: Words) -> None:
+        if header76[4:36] == self._tip:
+            self._params.append(params)
+
+    def scans(self, params: Words) -> None:
+        """A thread begins to scan, on the tip if that is what it was given."""
+        if any(params is known for known in self._params):
+            self.went_on(time.perf_counter_ns())
+
+    def went_on(self, since_ns: int) -> None:
+        """A thread scans on the tip since then."""
         thread = threading.get_ident()
-        if thread not in self.taken or thread in self.scanned:
+        if thread in self.scanned:
             return
-        self.scanned[thread] = time.perf_counter_ns()
+        self.scanned[thread] = since_ns
         if len(self.scanned) == self._threads:
             self._all_scan()
 
@@ -122,6 +136,9 @@ class TimedFeed:
     def interrupt(self) -> None:
         self._feed.interrupt()
 
+    def before_replacing(self, stage: Callable[[int], None] | None) -> None:
+        self._feed.before_replacing(stage)
+
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
         return self._feed.found(hit, ticket)
 
@@ -139,19 +156,35 @@ class TimedSearch:
         self.midstates = search.midstates
 
     def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
-        return self._search.prepare(header76, versions, target)
+        params = self._search.prepare(header76, versions, target)
+        self._stopwatch.prepared(header76, params)
+        return params
 
     def scan(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
     ) -> tuple[int, int]:
-        self._stopwatch.scans()
         return self._search.scan(params, start, count, hits, cancel, epoch)
+
+    def mailbox(self) -> Mailbox:
+        return self._search.mailbox()
+
+    def relay(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
+    ) -> tuple[int, int, int, int]:
+        self._stopwatch.scans(params)
+        done, found, more, others = self._search.relay(params, start, count, hits, cancel, epoch, mailbox)
+        if more:
+            self._stopwatch.went_on(begun_ns(hits))
+        return done, found, more, others
 
 
 class TimedWorkshop(Workshop):
     """Makes timed searches."""
 
     stopwatch: Stopwatch
+
+    def _load(self, name: str) -> native.Kernel:
+        return stamped(super()._load(name))
 
     def load(self, choice: Choice) -> Search:
         return TimedSearch(super().load(choice), self.stopwatch)
@@ -227,7 +260,7 @@ class TipSource:
         post(tip)
         async with asyncio.timeout(_PATIENCE_S):
             await self._settled.wait()
-        taken, scanned = max(self.stopwatch.taken.values()), max(self.stopwatch.scanned.values())
+        taken, scanned = max(self.stopwatch.taken), max(self.stopwatch.scanned.values())
         ends = (taken - sent_ns, taken - handled, scanned - handled)
         for name, nanoseconds in zip(FIGURES, ends, strict=True):
             self.times[name].append(nanoseconds / 1e9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import operator
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ NONCES = 1 << 32
 Words = NDArray[np.uint32]
 _WORD = np.dtype(np.uint32)
 # What compiled functions take: an array's address, which holds the array.
-_memory: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
+memory: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def prepare(kernel: Kernel, header76: bytes, versions: Sequence[int], target: in
 
 def fill(kernel: Kernel, states: Words, tail12: bytes, target: int) -> Words:
     """The same from midstates, shape (rows, 8), and the 12 bytes of header after them; nothing is checked."""
-    params, tail = np.empty((len(states), kernel.slots), np.uint32), _words(tail12)
-    kernel.run_fill(_memory(states), len(states), _memory(tail), target >> 224, _memory(params))
+    params = np.empty((len(states), kernel.slots), np.uint32)
+    kernel.run_fill(memory(states), len(states), tail12, target >> 224, memory(params))
     return params
 
 
@@ -84,6 +84,15 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
     done. Looked at before every vector of nonces, so within a microsecond or two. Releases the GIL.
     Raises ValueError for a range outside 0 .. 2**32 and for arrays that are not C-contiguous, writable uint32.
     """
+    run, arguments = scanning(kernel, params, start, count, hits, cancel, epoch)
+    found = ctypes.c_int64()
+    return run(*arguments, ctypes.byref(found)), found.value
+
+
+def scanning(  # noqa: PLR0917 # scan's
+    kernel: Kernel, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
+) -> tuple[Callable[..., Any], list[Any]]:
+    """A `scan` as a function of C, and its arguments but for where to leave `found`. Raises ValueError as `scan`."""
     if not 0 <= start <= start + count <= NONCES or count < 0:
         raise ValueError(f"not a range of nonces: {count} from {start}")
     if not 0 <= epoch < 1 << 32:
@@ -95,11 +104,9 @@ def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to 
     if not 0 < rows <= len(hits):
         raise ValueError(f"{rows} rows of parameters need at least one row and as much room for hits, not {len(hits)}")
     masks, scratch = np.empty(rows, np.uint32), np.empty(kernel.scratch_words, np.uint32)
-    found = ctypes.c_int64()
+    block, room, stop, *own = map(memory, (params, hits, cancel, masks, scratch))
     run = kernel.run_scan if rows == 1 else kernel.run_several
-    block, room, stop, *own = map(_memory, (params, hits, cancel, masks, scratch))
-    done: int = run(block, rows, start, count, room, len(hits), stop, epoch, *own, ctypes.byref(found))
-    return done, found.value
+    return run, [block, rows, start, count, room, len(hits), stop, epoch, *own]
 
 
 def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = None) -> Words:
@@ -116,17 +123,11 @@ def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = No
 def _midstates(run: Callable[..., Any], prefix64: bytes, versions: Sequence[int]) -> Words:
     if len(prefix64) != 64:
         raise ValueError(f"64 bytes of header are needed, not {len(prefix64)}")
-    values = [operator.index(version) for version in versions]
-    if not values or not 0 <= min(values) <= max(values) < 1 << 32:
-        raise ValueError(f"versions are one or more 32-bit values, not {values}")
-    states = np.empty((len(values), MIDSTATE_WORDS), np.uint32)
-    prefix, firsts = _words(prefix64), np.array(values, np.uint32).byteswap()
-    run(_memory(prefix), _memory(firsts), len(values), _memory(states))
+    if not versions or not 0 <= min(versions) <= max(versions) < 1 << 32:
+        raise ValueError(f"versions are one or more 32-bit values, not {versions}")
+    states = np.empty((len(versions), MIDSTATE_WORDS), np.uint32)
+    run(prefix64, struct.pack(f"<{len(versions)}I", *versions), len(versions), memory(states))
     return states
-
-
-def _words(data: bytes) -> Words:
-    return np.frombuffer(data, ">u4").astype(np.uint32)
 
 
 def _require(name: str, array: Words, shape: tuple[int, ...]) -> None:

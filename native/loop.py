@@ -40,9 +40,9 @@ from native.vector import Lanes
 WORDS, VOID = I32.as_pointer(), ir.VoidType()
 # (params, rows, start, count, hits, room, cancel, epoch, masks: one per row, scratch, found) -> done
 SCAN = ir.FunctionType(I64, [WORDS, I64, I64, I64, WORDS, I64, WORDS, I32, WORDS, WORDS, I64.as_pointer()])
-# (prefix: 16 words, first words, rows, out: a midstate each)
+# (the first 64 bytes of a header, versions for it, how many, out: a midstate each)
 MIDSTATES = ir.FunctionType(VOID, [WORDS, WORDS, I64, WORDS])
-# (midstates, rows, tail: 3 words, target's word, out: a row of slots each)
+# (midstates, rows, the next 12 bytes, target's word, out: a row of slots each)
 FILL = ir.FunctionType(VOID, [WORDS, I64, WORDS, I32, WORDS])
 
 SCRATCH_WORDS = 16  # beyond what the lowering asks for: it gets its memory from a multiple of 64 bytes on
@@ -161,7 +161,7 @@ def emit_midstates(function: ir.Function) -> None:
     with counting(builder, I64(0), rows) as row:
         metal = Lanes(builder, 1)
         block = Memory(builder, firsts).beyond(row).words(1) + Memory(builder, prefix).words(16)[1:]
-        state = compress(metal, [metal.constant(x) for x in IV], block)
+        state = compress(metal, [metal.constant(x) for x in IV], [metal.swap_bytes(word) for word in block])
         Memory(builder, out).beyond(builder.mul(row, I64(MIDSTATE_WORDS))).fill(state)
     builder.ret_void()
 
@@ -172,6 +172,7 @@ def emit_fill(function: ir.Function, layout: Layout) -> None:
     builder = ir.IRBuilder(function.append_basic_block())
     with counting(builder, I64(0), rows) as row:
         midstate = Memory(builder, states).beyond(builder.mul(row, I64(MIDSTATE_WORDS))).words(MIDSTATE_WORDS)
-        terms = layout.fill(Lanes(builder, 1), midstate, Memory(builder, tail).words(TAIL_WORDS))
+        metal = Lanes(builder, 1)
+        terms = layout.fill(metal, midstate, [metal.swap_bytes(x) for x in Memory(builder, tail).words(TAIL_WORDS)])
         Memory(builder, out).beyond(builder.mul(row, I64(layout.slots))).fill([*terms, target])
     builder.ret_void()

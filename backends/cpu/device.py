@@ -41,6 +41,10 @@ class _Run:
     stopping: bool = False
     fault: str | None = None
 
+    def stage(self, epoch: int) -> None:
+        for hasher in self.hashers:
+            hasher.stage(epoch)
+
 
 class CpuDevice:
     """Implements `backends.base.Device`. placement: the core to bind each thread to, None: to none."""
@@ -80,6 +84,7 @@ class CpuDevice:
             run.hashers.append(hasher)
             run.threads.append(threading.Thread(target=self._hash, args=(run, hasher, core), name=name, daemon=True))
         self._run = run
+        feed.before_replacing(run.stage)
         self._forge.begin()
         for thread in run.threads:
             thread.start()
@@ -89,6 +94,7 @@ class CpuDevice:
         if not run:
             return
         run.stopping = True
+        run.feed.before_replacing(None)
         self._forge.rest()
         self._interrupt()
         for thread in run.threads:

@@ -4,14 +4,24 @@ Every wait and every scan is on the feed's epoch, read before anything else is l
 (the manager new work; the device stop, pause, duty or kernel) does so first and raises the epoch then, so that the
 change is seen within a kernel's two milliseconds or was seen already.
 
-Between two chunks of 50 ms stand some tens of microseconds of Python; nothing of it is done per hash.
+Between two chunks of 50 ms stand some tens of microseconds of Python; nothing of it is done per hash. Not even those
+stand between a job and the one that replaces it: whoever serves stages the next work in the mailbox of each scan that
+runs, then raises the epoch, and the scan goes straight on with it.
+
+    serving thread   stage(8): lease, prepare, post -> epoch = 8
+    hash thread      scan at 7 ........................... scan at 8, a slice only -> both accounted for, lease by lease
+
+One lease at a time is staged, and only the hash thread takes it away, outside of any scan: so what a scan may read
+never changes. It goes on with that lease, whether the scan got to it or not.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -20,6 +30,7 @@ from backends.duty import DutyCycle
 from backends.rectangle import Position
 
 from .forge import Forge
+from .relay import Mailbox
 from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before
@@ -27,6 +38,7 @@ _FIRST_CHUNK = 1 << 16  # hashes
 _GRAIN = 1 << 12  # nonces: chunks are multiples of this, so of every kernel's width
 _ROOM = 256  # hits per chunk; more of them only make it shorter
 _SMOOTHING = 0.2
+_STAGED_S = 0.001  # how long a scan goes on with staged work before what it did for the old is accounted for
 
 
 @dataclass(slots=True)
@@ -35,6 +47,25 @@ class Controls:
 
     enabled: bool = True
     duty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A place in a lease, and what a search was given to go on there: only `position` changes."""
+
+    search: Search
+    position: Position
+    versions: tuple[int, ...]
+    params: Words
+
+    @classmethod
+    def at(cls, position: Position, search: Search) -> Self:
+        work, versions = position.work, position.versions
+        header76 = work.header(0, versions[0], work.ntime)[:76]
+        return cls(search, position, versions, search.prepare(header76, versions, work.target))
+
+    def fits(self, position: Position, search: Search) -> bool:
+        return self.search is search and self.position is position and self.versions == position.versions
 
 
 class Hasher:
@@ -56,13 +87,15 @@ class Hasher:
         self._stopping = stopping
         self._clock = clock
         self._cycle = DutyCycle(controls.duty)
-        self._search: Search | None = None
+        self._in_use: tuple[Search, Mailbox] | None = None
         self._position: Position | None = None
-        self._prepared: tuple[Position, tuple[int, ...]] | None = None  # what the parameters stand for
-        self._params: Words = np.empty((0, 0), np.uint32)
+        self._prepared: _Prepared | None = None
         self._hits: Words = np.empty((0, 2), np.uint32)
         self._hps: float | None = None
         self._chunk = _FIRST_CHUNK
+        self._turn = threading.Lock()  # guards the two below and the mailbox; not held while anything hashes
+        self._scanning: tuple[Search, Mailbox] | None = None
+        self._staged: _Prepared | None = None
 
     def run(self) -> None:
         """Mine until told to stop. What the feed or the kernel raises comes out of here."""
@@ -93,6 +126,26 @@ class Hasher:
             self._mine(search, position, epoch)
         return True
 
+    def stage(self, epoch: int) -> None:
+        """Have the next work in place for the scan that runs, which is to end at `epoch`. In another thread than ours.
+
+        Where nothing runs, or something else is wanted of this thread than to hash on, it takes work by itself.
+        """
+        scanning, controls = self._scanning, self._controls
+        if scanning is None or self._staged is not None:
+            return
+        if self._stopping() or not controls.enabled or not controls.duty:
+            return
+        search, mailbox = scanning
+        if search is not self._forge.search or (work := self._feed.take(0.0)) is None:
+            return
+        staged = _Prepared.at(Position(work, search.midstates), search)
+        with self._turn:
+            if self._scanning is scanning:  # or else it came back a moment ago, and takes work already
+                self._staged = staged
+                slice_ = _nonces(staged, int((self._hps or 0.0) * _STAGED_S))
+                mailbox.post(staged.params, slice_, epoch)
+
     def _current(self) -> Position | None:
         """Where to go on; None when there is nothing left of it or something better to do."""
         position = self._position
@@ -112,29 +165,52 @@ class Hasher:
         self._cycle.rested(self._clock() - since)
 
     def _mine(self, search: Search, position: Position, epoch: int) -> None:
-        work, versions, start = position.work, position.versions, position.nonce
-        if search is not self._search:
-            self._search, self._prepared, self._hps, self.best_hps = search, None, None, None
+        if self._in_use is None or self._in_use[0] is not search:
+            self._in_use, self._hps, self.best_hps = (search, search.mailbox()), None, None
             self._hits = np.zeros((_ROOM, 2), np.uint32)  # touched by this thread first: in its own node's memory
-        if self._prepared != (position, versions):
-            header76 = work.header(0, versions[0], work.ntime)[:76]
-            self._params, self._prepared = search.prepare(header76, versions, work.target), (position, versions)
-        whole = max(self._chunk // len(versions) // _GRAIN * _GRAIN, _GRAIN)
+        if self._prepared is None or not self._prepared.fits(position, search):
+            self._prepared = _Prepared.at(position, search)
+        now = self._prepared
+        whole = _nonces(now, self._chunk)
+        start, cancel = position.nonce, self._feed.cancel
         count = min(whole, NONCES - start)
+        self._scanning, mailbox = self._in_use, self._in_use[1]
         since = self._clock()
-        done, found = search.scan(self._params, start, count, self._hits, self._feed.cancel, epoch)
+        done, found, more, others = search.relay(now.params, start, count, self._hits, cancel, epoch, mailbox)
         took_s = self._clock() - since
-        position.advance(done)
-        for nonce, row in self._hits[:found].tolist():
+        staged = self._collect(mailbox)
+        hits = self._hits[: found + others].tolist()
+        self._account(now, done, hits[:found])
+        if staged is not None:
+            self._account(staged, more, hits[found:])
+            self._prepared, self._position = staged, staged.position
+        self._cycle.hashed(took_s)
+        if done == whole and not more and took_s > 0:  # a chunk that was cut short says too little
+            self._learn(done * len(now.versions) / took_s)
+
+    def _collect(self, mailbox: Mailbox) -> _Prepared | None:
+        """What was staged while it scanned."""
+        with self._turn:
+            staged, self._staged, self._scanning = self._staged, None, None
+            if staged is not None:
+                mailbox.clear()
+        return staged
+
+    def _account(self, prepared: _Prepared, done: int, hits: list[list[int]]) -> None:
+        work, versions = prepared.position.work, prepared.versions
+        prepared.position.advance(done)
+        for nonce, row in hits:
             self._feed.found(Hit(work, nonce, versions[row], work.ntime))
         if done:
             self._feed.worked(work, done * len(versions))
-        self._cycle.hashed(took_s)
-        if done == whole and took_s > 0:  # a chunk that was cut short says too little
-            self._learn(done * len(versions) / took_s)
 
     def _learn(self, hps: float) -> None:
         """Fit the next chunk to the speed of this one."""
         self._hps = hps if self._hps is None else self._hps + _SMOOTHING * (hps - self._hps)
         self.best_hps = max(self._hps, self.best_hps or 0.0)
         self._chunk = max(min(int(self._hps * self._cycle.slice_s), 4 * self._chunk), _GRAIN)
+
+
+def _nonces(prepared: _Prepared, hashes: int) -> int:
+    """How many make up so many hashes, about."""
+    return max(hashes // len(prepared.versions) // _GRAIN * _GRAIN, _GRAIN)

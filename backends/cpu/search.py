@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 import native
 
+from .relay import Mailbox, relay
+
 Words = NDArray[np.uint32]
 
 
 class Search(Protocol):
-    """Proven kernels, as hash threads use them (`native.prepare` and `native.scan`)."""
+    """Proven kernels, as hash threads use them (`native.prepare`, `native.scan` and `relay`)."""
 
     @property
     def name(self) -> str: ...
@@ -28,6 +30,14 @@ class Search(Protocol):
     def scan(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
     ) -> tuple[int, int]: ...
+
+    def mailbox(self) -> Mailbox:
+        """For one thread's relays."""
+        ...
+
+    def relay(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
+    ) -> tuple[int, int, int, int]: ...
 
 
 class NativeSearch:
@@ -52,6 +62,14 @@ class NativeSearch:
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
     ) -> tuple[int, int]:
         return native.scan(self._kernel(len(params)), params, start, count, hits, cancel, epoch)
+
+    def mailbox(self) -> Mailbox:
+        return Mailbox()
+
+    def relay(  # noqa: PLR0917 # native.scan's
+        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
+    ) -> tuple[int, int, int, int]:
+        return relay(self._kernel(len(params)), params, start, count, hits, cancel, epoch, mailbox)
 
     def _kernel(self, versions: int) -> native.Kernel:
         return self._single if versions == 1 else self._several

@@ -87,6 +87,17 @@ class DeviceContract:
         with self._mining(make_device(), feed):
             self._until(feed, lambda: len(feed.hits) >= 50)
 
+    def test_work_replaced_in_quick_succession_is_accounted_for_to_the_last_hash(self, make_device: MakeDevice) -> None:
+        template = Template(target=_ANY_HASH * _EXACT_HITS // self.enough)
+        feed, number = FakeFeed(template, enough=self.enough), 0
+        with self._mining(make_device(), feed):
+            give_up = time.monotonic() + self.patience_s
+            while not feed.wait_for(lambda: feed.total >= self.enough, 0.001):
+                assert time.monotonic() < give_up, "new work keeps it from hashing"
+                number += 1
+                feed.serve(replace(template, prev_hash=number.to_bytes(32, "little")), replace=True)
+        self._assert_exact(feed)
+
     # ---- new work
 
     def test_an_update_is_taken_up_and_older_hits_stay_good(self, make_device: MakeDevice) -> None:
@@ -105,7 +116,7 @@ class DeviceContract:
             self._until(feed, lambda: any(hit.work.prev_hash == bytes(32) for hit in feed.hits))
         moved_on: set[int] = set()
         for call in feed.calls:
-            if call.work and call.work.prev_hash == bytes(32) and call.name == "take":
+            if call.work and call.work.prev_hash == bytes(32) and call.name in {"take", "worked"}:
                 moved_on.add(call.thread)
             elif call.work and call.work.prev_hash != bytes(32):
                 assert call.thread not in moved_on, f"{call.name} on dead work after new work was taken"

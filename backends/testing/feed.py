@@ -77,7 +77,9 @@ class FakeFeed:
         self._template = template if template is not None else Template()
         self._serving = True
         self._enough = enough
-        self._replaced = 0  # work of an epoch before this one is dead
+        self._dead: set[int] = set()  # ids of work that was replaced
+        self._stage: Callable[[int], None] | None = None
+        self._ahead = 0  # by how much new leases are, while work is staged
         self._current: set[int] = set()  # ids leased from the template that is served now
         self._reported: set[tuple[int, int, int, int]] = set()
         self._hung = False
@@ -93,8 +95,12 @@ class FakeFeed:
             self._template = template or self._template
             self._current.clear()
             if replace:
+                self._dead.update(work.id for work in self.taken)
+                if self._serving and self._stage is not None:
+                    self._ahead = 1
+                    self._stage(self.epoch + self._ahead)
+                    self._ahead = 0
                 self._raise()
-                self._replaced = self.epoch
             self._changed.notify_all()
 
     def hang(self) -> None:
@@ -128,7 +134,7 @@ class FakeFeed:
         with self._entered("take"):
             epoch = self.epoch
             self._changed.wait_for(lambda: self._serving or self.epoch != epoch, timeout)
-            work = self._template.lease(self.epoch) if self._serving else None
+            work = self._template.lease(self.epoch + self._ahead) if self._serving else None
             if work:
                 self._current.add(work.id)
                 self.taken.append(work)
@@ -146,6 +152,12 @@ class FakeFeed:
     def interrupt(self) -> None:
         with self._changed:
             self._raise()
+
+    def before_replacing(self, stage: Callable[[int], None] | None) -> None:
+        with self._changed:
+            if self._closed:
+                self.late.append("before_replacing")
+            self._stage = stage
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
         with self._entered("found"):
@@ -179,7 +191,7 @@ class FakeFeed:
         if key in self._reported:
             return Verdict.DUPLICATE
         self._reported.add(key)
-        return Verdict.STALE if hit.work.epoch < self._replaced else Verdict.GOOD
+        return Verdict.STALE if hit.work.id in self._dead else Verdict.GOOD
 
     def _entered(self, name: str) -> threading.Condition:
         """Every call passes here: hang, raise, or note that it comes too late. Answers the lock to work under."""

@@ -5,7 +5,8 @@
     retire(ids) -> dead jobs ------------------> found(hit) --> Verdict --> post(Found) if it matters
                                                  worked(hashes)
 
-The loop only swaps references under a lock that is never held while anything hashes, leases or waits. Only what the
+The loop only swaps references, and has a device stage its next work, under a lock that is never held while anything
+hashes or waits. Only what the
 manager must see crosses back: GOOD hits, and hits that solve a block although their job is dead.
 """
 
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from backends.base import TOP_WORD, Capability, DeviceInfo, Hit, Misuse, Verdict, Work
@@ -29,6 +31,8 @@ from .health import report_target
 from .job import Job
 from .lease import Leases
 from .rate import HitMeter, Measured, Windows, hits_due
+
+log = structlog.get_logger(__name__)
 
 DEAD_JOBS = 8  # kept to tell STALE from OUTSIDE, and for the block that a dead job may still hold
 LIVE_WORKS = 1 << 12  # leases of live jobs; the oldest go first
@@ -80,8 +84,10 @@ class DeviceFeed:
         self._post = post
         self._clock = clock
         self._changed = threading.Condition()
+        self._stage: Callable[[int], None] | None = None
         self._job: Job | None = None
         self._cancel = np.zeros(1, dtype=np.uint32)
+        self._lease_epoch = 0  # that of new leases: the one to be while work is staged
         self._works: OrderedDict[int, _Issued] = OrderedDict()
         self._leased: dict[int, deque[int]] = {}  # job id -> ids of its works, oldest first
         self._dead: OrderedDict[int, None] = OrderedDict()  # ids of retired jobs that we leased from, oldest first
@@ -107,6 +113,8 @@ class DeviceFeed:
             drop = replace or job is None
             self._job = job
             if drop:
+                if job is not None and self._stage is not None:
+                    self._have_staged(self._stage)
                 self._raise_epoch()
             self._changed.notify_all()
 
@@ -174,11 +182,7 @@ class DeviceFeed:
         deadline = time.monotonic() + timeout  # waiting takes real time, whatever the clock
         epoch = self.epoch
         while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._job is not None or self.epoch != epoch, max(0.0, deadline - time.monotonic())
-                )
-                job = self._job
+            job = self._job or self._await_job(epoch, deadline)
             if job is None:
                 return None
             work = self._lease(job)
@@ -201,6 +205,10 @@ class DeviceFeed:
         with self._changed:
             self._raise_epoch()
             self._changed.notify_all()
+
+    def before_replacing(self, stage: Callable[[int], None] | None) -> None:
+        with self._changed:
+            self._stage = stage
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
         issued = self._works.get(hit.work.id)
@@ -231,6 +239,21 @@ class DeviceFeed:
 
     # ---- private
 
+    def _have_staged(self, stage: Callable[[int], None]) -> None:
+        self._lease_epoch = self._next_epoch
+        try:
+            stage(self._lease_epoch)
+        except Exception:  # a driver's defect must not end the loop; the device goes on without
+            self._stage = None
+            log.exception("staging_defect", device=self._info.id)
+
+    def _await_job(self, epoch: int, deadline: float) -> Job | None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._job is not None or self.epoch != epoch, max(0.0, deadline - time.monotonic())
+            )
+            return self._job
+
     def _await_other(self, job: Job, epoch: int, timeout: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._job is not job or self.epoch != epoch, timeout)
@@ -250,7 +273,7 @@ class DeviceFeed:
             target = self._report_target(job, now)
             work = Work(
                 id=next(_work_ids),
-                epoch=self.epoch,
+                epoch=self._lease_epoch,
                 prev_hash=job.prev_hash,
                 merkle_root=lease.merkle_root,
                 version=job.version,
@@ -301,5 +324,9 @@ class DeviceFeed:
                 self._seen.popitem(last=False)
         return verdict
 
+    @property
+    def _next_epoch(self) -> int:
+        return (self.epoch + 1) & _EPOCH_MASK
+
     def _raise_epoch(self) -> None:
-        self._cancel[0] = (self.epoch + 1) & _EPOCH_MASK
+        self._cancel[0] = self._lease_epoch = self._next_epoch

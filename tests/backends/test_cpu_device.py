@@ -37,9 +37,16 @@ from backends.cpu.plan import Plan
 from backends.cpu.priority import Priority, give_way
 from backends.cpu.search import Words
 from backends.cpu.topology import Core, survey
-from backends.testing import FakeFeed
+from backends.testing import FakeFeed, Template
 
 INFO = DeviceInfo("cpu:0", "cpu", Kind.CPU, "test", capabilities=frozenset({Capability.DUTY}))
+
+
+class FakeMailbox:
+    """What lies in it is not come to."""
+
+    def post(self, *_: object) -> None: ...
+    def clear(self) -> None: ...
 
 
 class Probe:
@@ -58,8 +65,11 @@ class Probe:
     def prepare(self, *_: object) -> Words:
         return np.zeros((1, 1), np.uint32)
 
-    def scan(self, *arguments: Any) -> tuple[int, int]:
-        cancel, epoch = arguments[-2:]
+    def mailbox(self) -> Any:
+        return FakeMailbox()
+
+    def relay(self, *arguments: Any) -> tuple[int, int, int, int]:
+        cancel, epoch, _ = arguments[-3:]
         thread = threading.get_native_id()
         with self.lock:
             self.niceness[thread] = os.getpriority(os.PRIO_PROCESS, thread)
@@ -71,7 +81,7 @@ class Probe:
                 raise RuntimeError("bad silicon")
         while cancel[0] == epoch:
             time.sleep(0.001)
-        return 0, 0
+        return 0, 0, 0, 0
 
     def wait_for_threads(self, count: int) -> None:
         with self.lock:
@@ -182,12 +192,12 @@ def test_one_thread_that_fails_takes_the_others_along_and_the_device_is_dead_not
 def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
     probe, stuck, release = Probe(), threading.Event(), threading.Event()
 
-    def hang(*_: object) -> tuple[int, int]:
+    def hang(*_: object) -> tuple[int, int, int, int]:
         stuck.set()
         release.wait(10.0)
-        return 0, 0
+        return 0, 0, 0, 0
 
-    probe.scan = hang  # type: ignore[method-assign]
+    probe.relay = hang  # type: ignore[method-assign]
     with mining(probe, threads=1) as device:
         assert stuck.wait(10.0)
         with pytest.raises(DeviceFault, match="1 of 1 threads"):
@@ -255,7 +265,7 @@ def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_st
             super().interrupt()
 
     kernels, feed, leave = TwoKernels(), Gated(), threading.Event()
-    kernels.first.scan = lambda *_: (leave.wait(10.0) and 0, 0)  # type: ignore[method-assign, assignment, return-value]
+    kernels.first.relay = lambda *_: (leave.wait(10.0) and 0, 0, 0, 0)  # type: ignore[method-assign, assignment, return-value]
     device = CpuDevice(INFO, kernels.forge, [None])
     device.start(feed)
     until(lambda: device.telemetry().state is State.MINING)
@@ -442,3 +452,21 @@ def test_a_low_priority_is_the_threads_own() -> None:
     thread.join()
     assert seen == [19]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) != 19
+
+
+def test_while_it_mines_each_thread_has_its_next_work_staged_and_none_after_that() -> None:
+    probe = Probe()
+    device, feed = CpuDevice(INFO, Forge(Maker({"probe": probe})), [None, None]), FakeFeed()
+    device.start(feed)
+    try:
+        probe.wait_for_threads(2)
+        until(lambda: all(hasher._scanning for hasher in device._run.hashers))  # type: ignore[union-attr]
+        feed.serve(Template(prev_hash=bytes(32)), replace=True)
+        mine = [call for call in feed.calls if call.thread == threading.get_ident()]
+        assert [call.work.prev_hash for call in mine if call.work] == [bytes(32)] * 2
+    finally:
+        device.stop(10.0)
+    taken = len(feed.taken)
+    feed.close()
+    feed.serve(Template(prev_hash=bytes(31) + b"1"), replace=True)
+    assert (len(feed.taken), feed.late, feed._stage) == (taken, [], None)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
@@ -28,6 +31,18 @@ class Clock:
 
 
 @dataclass
+class FakeMailbox:
+    posted: tuple[Words, int, int] | None = None
+
+    def post(self, *job: Any) -> None:
+        assert self.posted is None, "what a scan may be reading was changed"
+        self.posted = job
+
+    def clear(self) -> None:
+        self.posted = None
+
+
+@dataclass
 class FakeSearch:
     """Passes `hps` nonces a second of the clock without hashing any; `hits` are found when passed."""
 
@@ -39,19 +54,37 @@ class FakeSearch:
     prepared: list[tuple[bytes, tuple[int, ...], int]] = field(default_factory=list)
     scanned: list[range] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    searched: list[tuple[int, range]] = field(default_factory=list)  # with what was prepared, by its number
+    mailboxes: list[FakeMailbox] = field(default_factory=list)
+    cut: int = 0  # nonces that a scan is through with when it is cancelled
 
     def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
         self.prepared.append((header76, tuple(versions), target))
-        return np.zeros((len(versions), 1), np.uint32)
+        return np.full((len(versions), 1), len(self.prepared) - 1, np.uint32)
+
+    def mailbox(self) -> Any:
+        self.mailboxes.append(FakeMailbox())
+        return self.mailboxes[-1]
+
+    def relay(self, *arguments: Any) -> tuple[int, int, int, int]:
+        *job, hits, cancel, epoch, mailbox = arguments
+        done, found = self.scan(*job, hits, cancel, epoch)
+        params, count, epoch = mailbox.posted or (job[0], 0, -1)
+        if cancel[0] != epoch or len(params) != len(job[0]):
+            return done, found, 0, 0
+        return done, found, *self.scan(params, 0, count, hits[found:], cancel, epoch)
 
     def scan(self, *arguments: Any) -> tuple[int, int]:
         params, start, count, hits, cancel, epoch = arguments
         self.before()
         if cancel[0] != epoch:
-            return 0, 0
+            count = self.cut
         self.clock.now += count * len(params) / self.hps
-        self.scanned.append(range(start, start + count))
-        found = [nonce for nonce in self.hits if nonce in self.scanned[-1]]
+        nonces = range(start, start + count)
+        if nonces:
+            self.scanned.append(nonces)
+            self.searched.append((int(params[0, 0]), nonces))
+        found = [nonce for nonce in self.hits if nonce in nonces]
         hits[: len(found), 0] = found
         hits[: len(found), 1] = len(params) - 1
         return count, len(found)
@@ -83,6 +116,21 @@ class Bench:
         self.forge.search = self.search
         self.stopping = False
         self.hasher = Hasher(self.feed, self.controls, self.forge, lambda: self.stopping, self.clock)
+        self.feed.before_replacing(self.hasher.stage)
+
+    def serve_while_scanning(self, *templates: Template, and_then: Callable[[], None] = lambda: None) -> None:
+        """In the middle of the next scan these replace each other, and what they replace."""
+
+        def replaced() -> None:
+            self.search.before = lambda: None
+            for template in templates:
+                self.feed.serve(template, replace=True)
+            and_then()
+
+        self.search.before = replaced
+        before = len(self.feed.taken)
+        self.until(lambda: self.search.before is not replaced)
+        assert len(self.feed.taken) <= before + 1
 
     def until(self, happened: Callable[[], bool]) -> None:
         for _ in range(100_000):
@@ -217,6 +265,137 @@ def test_work_replaced_while_it_is_about_to_be_searched_is_not_searched() -> Non
     old, new = bench.feed.taken
     assert new.prev_hash == newer.prev_hash
     assert bench.feed.hashes[old.id] == len(bench.search.scanned[0])
+
+
+NEWER = Template(prev_hash=bytes(32))
+NEWEST = Template(prev_hash=bytes(31) + b"1")
+
+
+def test_a_scan_goes_straight_on_with_the_work_that_replaces_its_own_and_each_lease_gets_what_is_its_own() -> None:
+    bench = Bench(Template(target=(1 << 256) - 1), hps=1e7, hits=(3, 70_001), cut=80_000)
+    bench.until(lambda: len(bench.search.scanned) == 5)
+    reported, done = len(bench.feed.hits), sum(map(len, bench.search.scanned))
+    bench.hasher._position.advance(NONCES - done)  # type: ignore[union-attr] # a lease ends: the next begins at nonce 0
+    bench.until(lambda: len(bench.feed.taken) == 2)
+    bench.serve_while_scanning(replace(NEWER, target=(1 << 256) - 1))
+    _, old, new = bench.feed.taken
+    assert new.prev_hash == NEWER.prev_hash
+    assert bench.feed.hashes[old.id] == 80_000
+    assert bench.feed.hashes[new.id] == len(bench.search.scanned[-1]) < 80_000  # a slice, so that the old is told soon
+    assert [(hit.work.id, hit.nonce) for hit in bench.feed.hits[reported:]] == [
+        (old.id, 3), (old.id, 70_001), (new.id, 3)
+    ]  # fmt: skip
+    told = [call.work.id for call in bench.feed.calls if call.work and call.name in {"found", "worked"}][-5:]
+    assert told == [old.id] * 3 + [new.id] * 2
+    bench.until(lambda: len(bench.search.scanned) == 9)
+    assert bench.search.scanned[-1].start == sum(map(len, bench.search.scanned[6:-1]))
+    assert len(bench.feed.taken) == 3
+
+
+@pytest.mark.parametrize("why", ["paused", "no duty", "stopping", "another kernel", "no kernel"])
+def test_nothing_is_staged_for_a_thread_that_is_wanted_for_something_else(why: str) -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+
+    def wanted_otherwise() -> None:
+        bench.search.before = lambda: None
+        match why:
+            case "paused":
+                bench.controls.enabled = False
+            case "no duty":
+                bench.controls.duty = 0.0
+            case "stopping":
+                bench.stopping = True
+            case "another kernel":
+                bench.forge.search = FakeSearch(bench.clock, "better")
+            case "no kernel":
+                bench.forge.search = None
+        bench.feed.serve(NEWER, replace=True)
+
+    bench.search.before = wanted_otherwise
+    assert bench.hasher.step()
+    assert len(bench.feed.taken) == 1
+    assert len(bench.search.scanned) == 2
+
+
+def test_nothing_is_staged_for_a_thread_that_does_not_scan() -> None:
+    bench = Bench()
+    bench.feed.serve(NEWER, replace=True)
+    assert not bench.feed.taken
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    bench.feed.serve(NEWEST, replace=True)
+    assert [work.prev_hash for work in bench.feed.taken] == [NEWER.prev_hash]
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    assert [work.prev_hash for work in bench.feed.taken] == [NEWER.prev_hash, NEWEST.prev_hash]
+
+
+def test_of_two_that_come_during_one_scan_the_first_is_dropped_and_the_second_taken_afterwards() -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    bench.serve_while_scanning(NEWER, NEWEST)
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    old, _, newest = bench.feed.taken
+    assert newest.prev_hash == NEWEST.prev_hash
+    assert bench.feed.hashes.keys() == {old.id, newest.id}
+    assert bench.search.scanned[-1].start == 0
+
+
+def test_what_was_staged_and_not_come_to_is_done_next() -> None:
+    """It has other rows than what ran, or the scan was through by itself a moment before the epoch rose."""
+    bench = Bench(Template(version_mask=7), midstates=8)
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    bench.serve_while_scanning(NEWER)
+    assert len(bench.search.scanned) == 2
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    old, new = bench.feed.taken
+    assert new.prev_hash == NEWER.prev_hash
+    assert bench.search.scanned[-1].start == 0
+    assert bench.feed.hashes.keys() == {old.id, new.id}
+    assert len(bench.search.prepared) == 2
+
+
+def test_an_interrupt_between_two_jobs_does_not_start_the_one_that_was_staged() -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    bench.serve_while_scanning(NEWER, and_then=bench.feed.interrupt)
+    assert len(bench.search.scanned) == 2
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    assert [work.prev_hash for work in bench.feed.taken[1:]] == [NEWER.prev_hash]
+
+
+def test_where_there_is_no_more_work_nothing_is_staged() -> None:
+    bench = Bench()
+    bench.until(lambda: len(bench.search.scanned) == 2)
+    take = bench.feed.take
+    bench.feed.take = lambda _: None  # type: ignore[method-assign,assignment,return-value]
+    bench.serve_while_scanning(NEWER)
+    bench.feed.take = take  # type: ignore[method-assign]
+    assert [mailbox.posted for mailbox in bench.search.mailboxes] == [None]
+    bench.until(lambda: len(bench.search.scanned) == 3)
+    assert len(bench.feed.taken) == 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 50_000), st.sampled_from([0, 7])), max_size=12))
+def test_whatever_replaces_what_each_lease_is_searched_from_its_beginning_without_a_gap(
+    replacements: list[tuple[int, int, int]],
+) -> None:
+    bench = Bench(midstates=8)
+    bench.until(lambda: len(bench.search.scanned) == 1)
+    for number, (templates, cut, mask) in enumerate(replacements):
+        bench.search.cut = cut
+        newer = [Template(prev_hash=bytes([number, x] * 16), version_mask=mask) for x in range(templates)]
+        bench.serve_while_scanning(*newer)
+        assert bench.hasher.step()
+    leases = {int.from_bytes(header76[36:68], "little") for header76, _, _ in bench.search.prepared}
+    assert len(leases) == len(bench.search.prepared)  # none is begun twice
+    hashes, ends = Counter[int](), Counter[int]()
+    for number, nonces in bench.search.searched:
+        header76, versions, _ = bench.search.prepared[number]
+        assert nonces.start == ends[number]
+        ends[number] = nonces.stop
+        hashes[int.from_bytes(header76[36:68], "little")] += len(nonces) * len(versions)
+    assert bench.feed.hashes == hashes
+    assert len(bench.feed.taken) >= len(replacements)
 
 
 def test_an_update_is_taken_up_after_the_chunk_that_runs() -> None:

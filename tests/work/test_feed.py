@@ -364,3 +364,87 @@ def test_a_post_that_fails_fails_in_the_device_and_locks_nothing() -> None:
     with pytest.raises(RuntimeError):
         feed.found(hits(work, EASY)[0])
     assert feed.take(0.0) is not None and feed.counts().of(Verdict.GOOD) == 1
+
+
+# ---- work that is staged before the old is given up
+
+
+class Stage:
+    """A device that stages: takes note, and work."""
+
+    def __init__(self, feed: DeviceFeed) -> None:
+        self.feed = feed
+        self.seen: list[tuple[int, int, Work | None]] = []  # the epoch to be, the epoch then, what was to be had
+
+    def __call__(self, epoch: int) -> None:
+        self.seen.append((epoch, self.feed.epoch, self.feed.take(0.0)))
+
+
+def test_work_is_staged_for_the_epoch_that_drops_the_old_from_the_job_that_is_new(bench: Bench) -> None:
+    stage, old = Stage(bench.feed), bench.work_on(a_job())
+    bench.feed.before_replacing(stage)
+    before, new = bench.feed.epoch, a_job(prev_hash=bytes(32))
+    bench.feed.serve(new, replace=True)
+    ((epoch, epoch_then, work),) = stage.seen
+    assert (epoch, epoch_then) == (before + 1, before)
+    assert work is not None
+    assert bench.feed.epoch == epoch == work.epoch
+    assert work.prev_hash == bytes(32) and bench.feed.fresh(work)
+    assert not bench.feed.fresh(old)
+    assert bench.feed.found(hits(work, work.target)[0]) is Verdict.GOOD
+    bench.feed.worked(work, 7)
+    assert bench.feed.hashes_for() == {"pool": 7}
+
+
+def test_nothing_is_staged_for_an_update_nor_for_idling_nor_for_whoever_has_had_enough(bench: Bench) -> None:
+    stage = Stage(bench.feed)
+    bench.feed.before_replacing(stage)
+    bench.feed.serve(a_job(), replace=False)
+    bench.feed.serve(None, replace=True)
+    bench.feed.before_replacing(None)
+    bench.feed.serve(a_job(), replace=True)
+    assert not stage.seen
+
+
+def test_of_an_exhausted_job_nothing_is_staged_and_it_is_served_all_the_same(bench: Bench) -> None:
+    stage, body = Stage(bench.feed), ReadyRoot(bytes(32))
+    bench.work_on(a_job(body=body))
+    bench.feed.before_replacing(stage)
+    before = bench.feed.epoch
+    bench.feed.serve(a_job(body=body), replace=True)
+    assert [work for _, _, work in stage.seen] == [None]
+    assert bench.feed.epoch == before + 1
+
+
+def test_an_interrupt_waits_until_the_staged_epoch_has_come(bench: Bench) -> None:
+    """Or else a kernel would go on with staged work although it was told to look up."""
+    interrupting = threading.Thread(target=bench.feed.interrupt, daemon=True)
+
+    def stage(epoch: int) -> None:
+        interrupting.start()
+        interrupting.join(0.05)
+        staged.append((epoch, bench.feed.epoch))
+
+    staged: list[tuple[int, int]] = []
+    before = bench.feed.epoch
+    bench.feed.before_replacing(stage)
+    bench.feed.serve(a_job(), replace=True)
+    interrupting.join(PATIENCE_S)
+    assert staged == [(before + 1, before)]
+    assert bench.feed.epoch == before + 2
+
+
+def test_a_device_that_fails_to_stage_is_not_asked_again_and_served_all_the_same(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def stage(epoch: int) -> None:
+        calls.append(epoch)
+        raise RuntimeError("a defect")
+
+    bench.feed.before_replacing(stage)
+    before = bench.feed.epoch
+    for job in (a_job(), a_job()):
+        bench.feed.serve(job, replace=True)
+    assert calls == [before + 1]
+    assert bench.feed.epoch == before + 2
+    assert bench.feed.take(0.0) is not None
