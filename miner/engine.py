@@ -53,6 +53,7 @@ TICK_S = 0.25
 SNAPSHOT_S = 1.0
 OFF_S = 10.0  # how long devices may take to come to rest at the end
 DRAIN_S = 10.0  # how long answers to what was handed in are waited for at the end
+AGAIN_S, AGAIN_LONGEST_S = 10.0, 600.0  # until a source that a defect ended is run again, doubling each time
 
 
 class Engine:
@@ -254,11 +255,23 @@ class Engine:
         self._manager.close()
 
     async def _run_source(self, source: Source) -> None:
-        try:
-            await source.run(self._handle)
-        except Exception as error:
-            log.exception("source_defect", source=source.name)
-            self._handle(SourceFailed(source.name, f"a defect of this miner: {type(error).__name__}: {error}"))
+        """Run it until it ends by itself; one that a defect of ours ended has failed, and is run again later."""
+        pause_s = AGAIN_S
+        while True:
+            began = self._clock()
+            try:
+                await source.run(self._handle)
+            except Exception as error:
+                pause_s = AGAIN_S if self._clock() - began >= AGAIN_LONGEST_S else pause_s
+                log.exception("source_defect", source=source.name, again_in_s=pause_s)
+                self._handle(SourceFailed(source.name, f"a defect of this miner: {type(error).__name__}: {error}"))
+            else:
+                return
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a group of tasks tells of its defect rather than of its end
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, AGAIN_LONGEST_S)
 
     # ---- events and effects
 

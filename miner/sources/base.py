@@ -40,7 +40,10 @@ class Source(Protocol):
         ...
 
     async def run(self, post: Post) -> None:
-        """Connect, post events, reconnect; ends when cancelled or after posting SourceFailed."""
+        """Connect, post events, reconnect; ends when cancelled or after posting SourceFailed.
+
+        What it raises is a defect. It may be run again then; one that cannot begin anew ends at once.
+        """
         ...
 
     def submit(self, share: Share) -> None:

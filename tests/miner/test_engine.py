@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from backends.base import State, Telemetry
 from backends.testing import Fault, SyntheticDevice
+from miner import engine as engine_module
 from miner.engine import Engine
 from miner.metering import Metering
 from miner.sources.base import Post, Source
@@ -163,6 +164,43 @@ def test_a_defect_in_a_source_ends_that_source_and_the_next_is_mined() -> None:
     engine = engine_for([Broken(), easy_source()], [SyntheticDevice()], Limits(shares=2))
     assert run(engine).ok
     assert "ZeroDivisionError" in (engine.latest.sources[0].failed or "")
+
+
+class Stumbling(SyntheticSource):
+    """A source whose code is wrong at first."""
+
+    falls = 4
+
+    async def run(self, post: Post) -> None:
+        self.falls -= 1
+        if self.falls >= 0:
+            raise ZeroDivisionError("by design")
+        await super().run(post)
+
+
+def test_a_source_that_a_defect_ended_is_run_again_after_pauses_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "AGAIN_S", 0.001)
+    monkeypatch.setattr(engine_module, "AGAIN_LONGEST_S", 0.004)
+    stumbling = Stumbling("stumbling", EASY, rate=lambda: 20_000.0)
+    engine = engine_for([stumbling, Scripted()], [SyntheticDevice()], Limits(shares=2))
+    with capture_logs() as logs:
+        assert run(engine).ok
+    falls = [entry for entry in logs if entry["event"] in ("source_defect", "source_failed")]
+    assert [entry["event"] for entry in falls] == ["source_defect", "source_failed"] * 4
+    assert [entry["again_in_s"] for entry in falls[::2]] == [0.001, 0.002, 0.004, 0.004]
+    source = engine.latest.sources[0]
+    assert (source.failed, source.accepted >= 2) == (None, True)
+
+
+def test_a_defect_at_the_very_end_does_not_keep_it_waiting() -> None:
+    class Clinging(Broken):
+        async def run(self, post: Post) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as cancelled:
+                raise ZeroDivisionError("by design") from cancelled
+
+    assert run(engine_for([Clinging(), easy_source()], [SyntheticDevice()], Limits(shares=2))).ok
 
 
 def test_with_every_source_failed_it_ends_and_says_why() -> None:

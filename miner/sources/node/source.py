@@ -104,6 +104,8 @@ class NodeSource:
         return self._options.node.name
 
     async def run(self, post: Post) -> None:
+        if self._stopped:
+            return
         self._post = post
         try:
             self._decide(protocol.Start())

@@ -41,6 +41,7 @@ class Ending(StrEnum):
     NOT_AUTHORIZED = "not-authorized"
     NO_WORK = "no-work"  # connected, and no job that can be mined
     CLOSED = "closed"  # by the pool
+    LEFT = "left"  # by us, for a defect of ours
     MOVED = "moved"  # it sent us elsewhere, or asked us to come again
 
 

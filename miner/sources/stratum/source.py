@@ -71,6 +71,8 @@ class StratumSource:
         self._post = post
         if self._options.tls is not None and self._options.tls.insecure:
             log.warning("pool_unproven", source=self.name, text="TLS without verification: anybody may be this pool")
+        effects, _ = self._pool.disconnected(Ending.LEFT, "for a defect of this miner", self._clock())
+        self._do(effects)  # none, but for a connection that a run before this one left behind
         redirect: Redirect | None = None
         async with asyncio.TaskGroup() as tasks:  # without its ticks a source would wait for ever: either ends both
             tasks.create_task(self._tick_forever())

@@ -262,6 +262,16 @@ def test_a_cancelled_source_leaves_no_thread_behind() -> None:
         time.sleep(0.01)
 
 
+def test_a_source_that_has_ended_is_not_run_again() -> None:
+    async def run() -> None:
+        with VirtualNode() as node:
+            async with rig(at(node)) as miner:
+                await miner.job()
+            await asyncio.wait_for(miner.source.run(miner.hear), 10)
+
+    asyncio.run(run())
+
+
 def test_draining_waits_for_an_answer_but_not_for_ever() -> None:
     async def run() -> None:
         with VirtualNode() as node:

@@ -250,6 +250,34 @@ async def test_a_source_whose_ticks_have_a_defect_ends_and_does_not_wait_for_eve
     assert ended.group_contains(ZeroDivisionError)
 
 
+async def test_after_a_defect_it_can_be_run_again_and_no_share_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("by design")
+
+    with VirtualPool(Terms(resume=Resume.SAME_EXTRANONCE)) as pool:
+        source = StratumSource(options(pool), tick=0.01)
+        rig = Rig(source)
+        pool.on("mining.submit", faults.Unanswered())
+
+        async def stumble() -> None:
+            await rig.until(lambda: rig.jobs)
+            rig.mine(1)
+            monkeypatch.setattr(source._pool, "tick", fails)
+
+        with pytest.raises(ExceptionGroup):
+            await asyncio.gather(source.run(rig.hear), stumble())
+        monkeypatch.undo()
+        again = asyncio.create_task(source.run(rig.hear))
+        await rig.until(lambda: rig.answers and rig.count(SourceUp) == 2 and rig.at_work)
+        await rig.mined(3)
+        again.cancel()
+        await asyncio.wait([again])
+    assert rig.refused == []
+    assert [event.reason for event in rig.events if isinstance(event, SourceDown)] == [
+        "left: for a defect of this miner"
+    ]
+
+
 async def test_silence_ends_in_another_attempt() -> None:
     with VirtualPool() as pool:
         pool.on("mining.subscribe", faults.Unanswered())
