@@ -189,8 +189,10 @@ class DeviceFeed:
             if work is not None:
                 return work
             left = deadline - time.monotonic()
+            if left <= 0 and self._job is job:
+                return None  # without a wait, however short: it gives away the lock that staging holds
             self._await_other(job, epoch, max(0.0, min(left, _EXHAUSTED_S)))
-            if self._job is job and (left <= 0 or self.epoch != epoch):
+            if self._job is job and self.epoch != epoch:
                 return None
 
     def fresh(self, work: Work) -> bool:

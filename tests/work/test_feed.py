@@ -422,13 +422,17 @@ def test_an_interrupt_waits_until_the_staged_epoch_has_come(bench: Bench) -> Non
 
     def stage(epoch: int) -> None:
         interrupting.start()
+        for _ in range(500):
+            assert bench.feed.take(0.0) is None
         interrupting.join(0.05)
         staged.append((epoch, bench.feed.epoch))
 
     staged: list[tuple[int, int]] = []
+    exhausted = ReadyRoot(bytes(32))
+    bench.work_on(a_job(body=exhausted))
     before = bench.feed.epoch
     bench.feed.before_replacing(stage)
-    bench.feed.serve(a_job(), replace=True)
+    bench.feed.serve(a_job(body=exhausted), replace=True)
     interrupting.join(PATIENCE_S)
     assert staged == [(before + 1, before)]
     assert bench.feed.epoch == before + 2
