@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,28 @@ def test_an_interrupt_before_there_is_anything_to_finish_ends_it_without_a_trace
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=PATIENCE_S) == (None, b"")
         assert process.returncode == -signal.SIGINT, "a shell that runs it in a loop must know"
+
+
+def _script() -> str:
+    """What the installed command does."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["miner"].partition(":")
+    return f"import sys; from {module} import {function}; sys.exit({function}())"
+
+
+@pytest.mark.parametrize("command", [("-m", "miner"), ("-c", _script())], ids=["package", "script"])
+def test_so_does_one_while_the_program_is_still_loaded(
+    environ: dict[str, str], tmp_path: Path, command: tuple[str, str]
+) -> None:
+    loading = tmp_path / "loading"
+    os.mkfifo(loading)
+    (tmp_path / "structlog.py").write_text(f"import time; open({str(loading)!r}); time.sleep(600)")
+    environ["PYTHONPATH"] = f"{tmp_path}:{environ.get('PYTHONPATH', '')}"
+    with subprocess.Popen([sys.executable, *command], env=environ, stderr=subprocess.PIPE) as process:
+        with loading.open("w"):
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=PATIENCE_S) == (None, b"")
+        assert process.returncode == -signal.SIGINT
 
 
 HANGS = """
