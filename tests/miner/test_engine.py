@@ -192,15 +192,21 @@ def test_a_source_that_a_defect_ended_is_run_again_after_pauses_that_grow(monkey
     assert (source.failed, source.accepted >= 2) == (None, True)
 
 
-def test_a_defect_at_the_very_end_does_not_keep_it_waiting() -> None:
+def test_a_defect_at_the_very_end_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "AGAIN_S", 0.001)
+    runs = []
+
     class Clinging(Broken):
         async def run(self, post: Post) -> None:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError as cancelled:
-                raise ZeroDivisionError("by design") from cancelled
+            runs.append(post)
+            if len(runs) == 1:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as cancelled:
+                    raise ZeroDivisionError("by design") from cancelled
 
     assert run(engine_for([Clinging(), easy_source()], [SyntheticDevice()], Limits(shares=2))).ok
+    assert len(runs) == 1
 
 
 def test_with_every_source_failed_it_ends_and_says_why() -> None:
