@@ -50,12 +50,13 @@ _NEEDS = {
 
 
 class DeviceContract:
-    """Inherit, provide the fixture `make_device`, and adjust the three figures to the device's speed."""
+    """Inherit, provide the fixture `make_device`, and adjust the figures to the device's speed."""
 
     bits = 8  # one hash in 2^bits is a hit while it mines freely: a few hundred a second at most
     enough = 1 << 14  # hashes whose every hit is checked with hashlib
     patience_s = 20.0  # the longest that anything may take, a first start included
     quiet_s = 0.1  # how long to look for what must not happen
+    replace_s = 0.001  # between two jobs that replace all before: as soon as it can tell what belongs to which
 
     def claimed(self, work: Work, hashes: int) -> list[tuple[int, range]] | None:
         """The headers, as (version, nonces), that so many hashes on one lease stand for.
@@ -92,7 +93,7 @@ class DeviceContract:
         feed, number = FakeFeed(template, enough=self.enough), 0
         with self._mining(make_device(), feed):
             give_up = time.monotonic() + self.patience_s
-            while not feed.wait_for(lambda: feed.total >= self.enough, 0.001):
+            while not feed.wait_for(lambda: feed.total >= self.enough, self.replace_s):
                 assert time.monotonic() < give_up, "new work keeps it from hashing"
                 number += 1
                 feed.serve(replace(template, prev_hash=number.to_bytes(32, "little")), replace=True)
