@@ -316,7 +316,7 @@ class VirtualNode:
         self._before_reading.clear()
 
     def drop_idle(self) -> None:
-        """Close kept-alive connections between two requests, as a node does after 30 s."""
+        """Close kept-alive connections between two requests, as a node does 30 s after an answer."""
         for connection in [connection for connection, busy in list(self._open.items()) if not busy]:
             connection.shutdown(socket.SHUT_RDWR)
 
@@ -476,7 +476,7 @@ class VirtualNode:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        self._open[connection] = False
+        self._open[connection] = True  # nobody connects but for a call
         with suppress(OSError, Hangup), connection:
             while self._running:
                 if self._before_reading:
