@@ -6,17 +6,16 @@ breaks that forge a log line. They come out as visible escapes.
 
 from __future__ import annotations
 
-import unicodedata
-
-# Controls, formatting (bidirectional overrides, zero width), lone surrogates, private use, line and paragraph breaks.
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-
 
 def printable(text: str) -> str:
-    r"""The text with every unsafe character spelled as \xNN, \uNNNN or \UNNNNNNNN."""
-    if text.isascii() and text.isprintable():
+    r"""The text with every unsafe character spelled as \xNN, \uNNNN or \UNNNNNNNN.
+
+    Unsafe is what Python holds for not printable: controls, formatting (bidirectional overrides, zero width), lone
+    surrogates, private use, what no Unicode has assigned yet, and separators other than a space.
+    """
+    if text.isprintable():
         return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _UNSAFE else c for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def has_controls(text: str) -> bool:

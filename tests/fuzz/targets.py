@@ -231,6 +231,7 @@ def _urls() -> tuple[bytes, ...]:
         "rpc+http://[::1]:8332/wallet",
         "embedded:",
         "http://x",
+        '["pool.example.s\u07b5m", -1, 5]',
     ]
     told += [json.dumps(entry["params"]) for entry in _vectors("stratum_v1_reconnect") if "params" in entry]
     return tuple(each.encode() for each in told) + tuple(json.dumps(each).encode() for each in HOSTILE_RECONNECTS)

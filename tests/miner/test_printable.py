@@ -16,6 +16,8 @@ from miner.printable import has_controls, printable
         ("\u202egnp.exe", "\\u202egnp.exe"),
         ("\u2028", "\\u2028"),
         ("\udcff", "\\udcff"),
+        ("s\u07b5m", "s\\u07b5m"),  # nobody has given this one a meaning yet
+        ("5\u00a0TH", "5\\xa0TH"),
         ("\U000e0001", "\\U000e0001"),
     ],
 )
@@ -29,4 +31,5 @@ def test_printable_text_is_one_line_and_stays_as_it_is(text: str) -> None:
     shown = printable(text)
     assert len(shown.splitlines()) <= 1
     assert printable(shown) == shown
+    assert shown.isprintable()
     shown.encode()
