@@ -6,6 +6,11 @@ breaks that forge a log line. They come out as visible escapes.
 
 from __future__ import annotations
 
+import unicodedata
+
+# Controls, formatting (bidirectional overrides, zero width), lone surrogates, private use, line and paragraph breaks.
+_CONTROLS = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
 
 def printable(text: str) -> str:
     r"""The text with every unsafe character spelled as \xNN, \uNNNN or \UNNNNNNNN.
@@ -19,8 +24,8 @@ def printable(text: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether `printable` would change anything."""
-    return printable(text) != text
+    """Whether it holds what nobody means to write; wide spaces and characters of newer alphabets are none of it."""
+    return any(unicodedata.category(c) in _CONTROLS for c in text)
 
 
 def _escaped(character: str) -> str:

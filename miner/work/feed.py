@@ -6,8 +6,8 @@
                                                  worked(hashes)
 
 The loop only swaps references, and has a device stage its next work, under a lock that is never held while anything
-hashes or waits. Only what the
-manager must see crosses back: GOOD hits, and hits that solve a block although their job is dead.
+hashes or waits. Only what the manager must see crosses back: GOOD hits, and hits that solve a block although their job
+is dead.
 """
 
 from __future__ import annotations

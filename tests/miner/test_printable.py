@@ -16,14 +16,18 @@ from miner.printable import has_controls, printable
         ("\u202egnp.exe", "\\u202egnp.exe"),
         ("\u2028", "\\u2028"),
         ("\udcff", "\\udcff"),
-        ("s\u07b5m", "s\\u07b5m"),  # nobody has given this one a meaning yet
-        ("5\u00a0TH", "5\\xa0TH"),
         ("\U000e0001", "\\U000e0001"),
     ],
 )
 def test_what_could_write_to_a_terminal_is_spelled_out(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert has_controls(text) == (text != shown)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("s\u07b5m", "s\\u07b5m"), ("5\u00a0TH", "5\\xa0TH")])
+def test_what_has_no_meaning_yet_and_wide_spaces_are_spelled_out_but_no_mistake(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert not has_controls(text)
 
 
 @given(st.text())
