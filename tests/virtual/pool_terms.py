@@ -145,6 +145,7 @@ class Terms:
     clean_every: int = 4  # of those, each fourth has a new parent
     # Words
     error_shape: ErrorShape = ErrorShape.LIST
+    no_error: Any = None  # what stands in the error field of a good answer
     delivery: Delivery = Delivery()
 
     def refusal(self, identity: object, reason: Reason) -> dict[str, Any]:

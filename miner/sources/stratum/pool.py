@@ -201,6 +201,9 @@ class Pool:
                 return self._on_redirect(connection, list(params), now)
             case messages.ShowMessage(text):
                 return self._remark(connection, "pool_says", text, now)
+            case messages.Complaint(code, text):
+                said = text if code is None else f"error {code}: {text}"
+                return self._remark(connection, "pool_complains", said, now)
             case messages.Unknown(method, _):
                 return self._remark(connection, "method_unknown", method, now)
             case protocol.Ignored(text):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.base import SourceMisconfigured
-from miner.sources.stratum.delivery import Learnt, Leave
+from miner.sources.stratum.delivery import Learnt, Leave, Say
 from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.rolling import Style
@@ -200,6 +200,27 @@ def test_a_coinbase_that_pays_somebody_else_is_said_once_or_refused() -> None:
     table.say(notify())
     assert table.jobs == []
     assert "job_refused" in table.said
+
+
+def test_a_complaint_about_no_request_is_shown_with_its_number_and_words() -> None:
+    table = joined()
+    complaint = {"id": None, "result": None, "error": [-3, "Unknown method", None]}
+    (effect,) = table.say(line(**complaint))
+    assert effect == Say("warning", "pool_complains", {"text": "error -3: Unknown method"})
+    for _ in range(2 * REMARKS):
+        table.say(line(**complaint))
+    assert table.said.count("pool_complains") == REMARKS
+    assert table.left is None
+
+
+@pytest.mark.parametrize("text", [b"\xfcbel", b"\xd6\xd8\xb8\xb4", b"\xd5\x5c", b"\\ud800"], ids=repr)
+def test_words_in_a_foreign_encoding_do_not_cost_a_share_its_verdict(text: bytes) -> None:
+    table = joined()
+    (request,) = table.submit(share_of(easy(table)))
+    table.say(b'{"id":%d,"result":null,"error":[23,"%b",null]}\n' % (request["id"], text))
+    (answer,) = table.answers
+    assert answer.reason is Reason.LOW_DIFFICULTY
+    assert answer.text.isprintable()
 
 
 def test_a_job_whose_time_is_far_off_is_said() -> None:

@@ -136,8 +136,10 @@ def test_it_is_a_source() -> None:
         Terms(extranonce1_size=0, flat_subscriptions=True, null_authorized=True, notify_params=8),
         Terms(extranonce1_size=7, extranonce2_size=8, branches=0, work_from=WorkFrom.BEFORE_SUBSCRIBED),
         Terms(extranonce2_size=2, branches=12, delivery=Delivery(ids=Ids.FLOAT), work_from=WorkFrom.SUBSCRIBED),
+        Terms(no_error=[]),
+        Terms(no_error={"code": 0, "message": ""}),
     ],
-    ids=["model", "no-rolling", "or", "xor", "crlf", "p2pool", "early", "float-ids"],
+    ids=["model", "no-rolling", "or", "xor", "crlf", "p2pool", "early", "float-ids", "empty-list", "code-0"],
 )
 async def test_pools_of_every_kind_accept_every_share(terms: Terms) -> None:
     with VirtualPool(terms) as pool:
