@@ -165,7 +165,7 @@ def test_bad_jobs_are_dropped_with_a_word_and_a_row_of_them_ends_it() -> None:
     assert [job.key for job in table.jobs] == ["good"]
     assert table.said == ["job_refused"] * (BAD_JOBS - 1)
     for number in range(BAD_JOBS):
-        table.say(notify(str(number), coinbase1=""))
+        table.say(notify(str(number), nbits="00000000"))
     assert table.left is not None and table.left.ending is Ending.NO_WORK
 
 
@@ -200,6 +200,33 @@ def test_a_coinbase_that_pays_somebody_else_is_said_once_or_refused() -> None:
     table.say(notify())
     assert table.jobs == []
     assert "job_refused" in table.said
+
+
+ODD = {"coinbase1": "00" * 60}
+
+
+def test_an_odd_coinbase_is_mined_and_said_once_a_connection_with_the_reason() -> None:
+    table = joined()
+    for number in range(2 * BAD_JOBS):
+        table.say(notify(str(number), **ODD))
+    assert len(table.jobs) == 2 * BAD_JOBS
+    assert table.left is None
+    (odd,) = [effect for effect in table.effects if isinstance(effect, Say)]
+    assert (odd.level, odd.event) == ("warning", "coinbase_odd")
+    assert odd.fields == {"job": "0", "text": "it does not begin as a coinbase does"}
+
+
+def test_an_odd_coinbase_cannot_be_proved_to_pay_and_is_refused_with_the_reason_where_that_is_required() -> None:
+    table = joined(payout_script=PAID)
+    table.say(notify("1", **ODD), notify("2", **ODD))
+    assert len(table.jobs) == 2
+    assert table.said == ["coinbase_odd", "payout_missing"]
+    table = joined(payout_script=PAID, require_payout=True)
+    table.say(notify("1", **ODD), notify("2"))
+    assert [job.key for job in table.jobs] == ["2"]
+    (refused,) = [effect for effect in table.effects if isinstance(effect, Say)]
+    assert refused.event == "job_refused"
+    assert refused.fields == {"text": "its coinbase cannot be read: it does not begin as a coinbase does"}
 
 
 def test_a_complaint_about_no_request_is_shown_with_its_number_and_words() -> None:
