@@ -20,7 +20,7 @@ from miner.sources.stratum.errors import BadMessage
 from miner.sources.stratum.lines import UNREADABLE, spelt
 
 MAX_TEXT = 256  # characters of what a pool says that we repeat
-MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 8
+MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 9
 MAX_EXTRANONCE2 = 16
 MAX_BRANCH = 32  # 2**32 transactions
 MAX_COINBASE = 100_000  # bytes
@@ -175,8 +175,7 @@ def read(message: Mapping[str, Any]) -> Notice | Answer:
     """What this message is; raises BadMessage."""
     method = message.get("method")
     if method is None:
-        error = message.get("error")
-        return Complaint(*_error(error)) if message.get("id") is None and _says(error) else _answer(message)
+        return _complaint(message) or _answer(message)
     if not isinstance(method, str):
         raise BadMessage("its method is no text")
     id_ = message.get("id")
@@ -237,6 +236,16 @@ def _answer(message: Mapping[str, Any]) -> Answer:
     if result is False:
         return Answer(name, result, False)
     return Answer(name, result, None if result is None else True)
+
+
+def _complaint(message: Mapping[str, Any]) -> Complaint | None:
+    """The error of a message without an id, None where it has an id or no error."""
+    if message.get("id") is not None:
+        return None
+    error, reason = message.get("error"), message.get("reject-reason")
+    if _says(error):
+        return Complaint(*_error(error))
+    return Complaint(None, _text(reason)) if reason and isinstance(reason, str) else None
 
 
 def _says(error: object) -> bool:

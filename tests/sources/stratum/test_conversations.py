@@ -17,6 +17,8 @@ from miner.sources.stratum.messages import Answer, Notify, SetExtranonce
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.shares import header_of
 from miner.work.job import CoinbaseParts
+from miner.work.share import Share
+from tests.sources.stratum.talk import Table
 from tests.virtual.pool_judge import SentJob, sha256d, target_of
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "pools.json"
@@ -40,6 +42,15 @@ def extranonce(told: dict[str, Any]) -> tuple[bytes, int]:
     (result,) = [each.result for each in read_all(told) if isinstance(each, Answer) and isinstance(each.result, list)]
     joined = messages.subscribed(result)
     return joined.extranonce1, joined.extranonce2_size
+
+
+def listened(told: dict[str, Any]) -> Table:
+    """A connection on which the pool has joined us and made its announcements."""
+    table = Table()
+    extranonce1, size = extranonce(told)
+    table.join(extranonce1=extranonce1.hex(), size=size)
+    table.say(*[line.encode() + b"\n" for line in told["lines"] if '"method"' in line])
+    return table
 
 
 def job_of(told: dict[str, Any]) -> tuple[Notify, Circumstances, Made]:
@@ -85,6 +96,37 @@ def test_a_share_of_a_large_pool_has_the_difficulty_that_its_miner_logged(told: 
     sent = SentJob(raw, under.extranonce1.hex(), under.extranonce2_size, 1.0, 1, 0.0)
     version = sent.version | int(share["version_bits"], 16)
     assert sent.header(share["extranonce2"], int(share["ntime"], 16), int(share["nonce"], 16), version) == ours
+
+
+@pytest.mark.parametrize("told", WITH_JOBS, ids=named)
+def test_what_a_large_pool_announces_leads_to_work(told: dict[str, Any]) -> None:
+    table = listened(told)
+    (job,) = table.jobs
+    assert job.height is not None
+    assert {"coinbase_odd", "job_refused", "line_ignored", "pool_complains"}.isdisjoint(table.said)
+    assert table.left is None
+
+
+@pytest.mark.parametrize("told", [told for told in ALL if told["id"] in ("viabtc", "braiins")], ids=named)
+def test_a_share_that_a_large_pool_accepted_would_be_handed_in_alike(told: dict[str, Any]) -> None:
+    table, share = listened(told), told["share"]
+    (job,) = table.jobs
+    found = Share(
+        1,
+        job,
+        "cpu",
+        bytes.fromhex(share["extranonce2"]),
+        int(share["nonce"], 16),
+        version=job.version | int(share["version_bits"], 16),
+        ntime=int(share["ntime"], 16),
+        hash=int(share["hash"], 16),
+        block=False,
+        stale=False,
+        found_at=0.0,
+    )
+    (request,) = table.submit(found)
+    names = ("extranonce2", "ntime", "nonce", "version_bits")
+    assert request["params"][2:] == [share[name] for name in names]
 
 
 @pytest.mark.parametrize("told", WITH_JOBS, ids=named)

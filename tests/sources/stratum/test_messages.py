@@ -173,6 +173,11 @@ def test_a_list_that_is_null_is_empty() -> None:
 def test_an_error_about_no_request_is_a_complaint(error: object, complaint: Complaint) -> None:
     assert messages.read({"id": None, "result": None, "error": error}) == complaint
     assert messages.read({"error": error}) == complaint
+    assert isinstance(messages.read({"id": 0, "error": error}), Answer)
+
+
+def test_a_reject_reason_about_no_request_is_a_complaint() -> None:
+    assert messages.read({"id": None, "result": False, "reject-reason": "Stale"}) == Complaint(None, "Stale")
 
 
 def test_a_job_id_that_cannot_be_sent_back_makes_no_job() -> None:
