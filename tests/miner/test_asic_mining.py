@@ -10,6 +10,7 @@ import pytest
 
 from backends import asic
 from backends.asic import backend as asic_backend
+from backends.asic.latch import Latches
 from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
@@ -63,6 +64,36 @@ def test_the_kinds_of_virtual_boards_are_listed_on_request(capsys: pytest.Captur
     assert main(["--virtual", "list"]) == 0
     listed = capsys.readouterr().out
     assert all(kind in listed for kind in KINDS) and "unplug" in listed
+
+
+def test_a_board_that_rests_is_not_called_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path / "machine")
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: RealBus(machine.roots))
+    monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    flags = ["--backend", "asic", "--virtual", "compac-a1,serial=A"]
+
+    def said(command: str, *more: str) -> str:
+        assert main([command, *flags, *more]) == 0
+        return capsys.readouterr().out
+
+    assert "ready" in said("devices")
+    Latches(tmp_path).trip("A", "chip is at 111 degrees")
+    assert "ready" not in said("devices")
+    assert "rests: turned off for safety at 20" in said("devices") and "(chip is at 111 degrees)" in said("devices")
+    [row] = json.loads(said("devices", "--json"))["devices"]
+    assert (row["would_mine"], row["unusable"]) == (False, None)
+    assert row["resting"]["until"] == row["resting"]["since"] + 60 and "it starts again at" in row["reason"]
+    assert "device asic:A: would mine later: turned off for safety" in said("check", "--pool", "synthetic:")
+    Latches(tmp_path).latch("A", "too often")
+    assert "cannot mine: kept off for safety (too often)" in said("devices")
+    assert main(["check", *flags, "--pool", "synthetic:"]) == 1, "and so does the check"
+    assert "miner unlatch A" in capsys.readouterr().err
+    assert main(["unlatch", "A"]) == 0
+    capsys.readouterr()
+    assert "ready" in said("devices")
 
 
 class SeeminglyReal(VirtualBus):
