@@ -45,6 +45,7 @@ from miner.work.events import (
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 from miner.work.manager import Manager
+from miner.work.share import Reason
 from miner.work.watch import DeviceWatch, Patience
 
 log = structlog.get_logger(__name__)
@@ -312,12 +313,17 @@ class Engine:
         match event:
             case Answered(source, answer):
                 share = self._manager.pending.get(answer.share_id)
-                what = "block" if answer.block else "share"
-                outcome = "accepted" if answer.accepted else "rejected"
-                details = {"reason": answer.reason, "text": answer.text} if not answer.accepted else {}
                 height = share.job.height if share else None
-                level = log.info if answer.accepted else log.warning
-                level(f"{what}_{outcome}", source=source, height=height, **details)
+                if answer.accepted:
+                    log.info("block_accepted" if answer.block else "share_accepted", source=source, height=height)
+                    return
+                details = {"source": source, "height": height, "reason": answer.reason, "text": answer.text}
+                if not answer.block:
+                    log.warning("share_rejected", **details)
+                elif answer.reason is Reason.STALE:  # another block was faster
+                    log.warning("block_rejected", **details)
+                else:
+                    log.error("block_rejected", **details)
             case SourceUp(source):
                 log.info("source_up", source=source)
             case SourceDown(source, reason):

@@ -97,4 +97,5 @@ def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:
     values: dict[str, Any] = {"device": current.info.id, "state": str(now.state)}
     if now.fault is not None:
         values["reason"] = now.fault
-    yield Line(_LEVELS.get(now.state, "info"), "device_state", values)
+    usual: Literal["info", "warning"] = "info" if now.fault is None else "warning"
+    yield Line(_LEVELS.get(now.state, usual), "device_state", values)
