@@ -173,9 +173,11 @@ def _disagreeing(ratio: float, overhead_w: float | None) -> Callable[[Snapshot],
         if wall is None or devices is None:
             return {}
         if devices > wall * (1 + ratio):
-            return {MINER: f"the devices are said to draw {devices:.0f} W, and the wall gives {wall:.0f} W"}
+            mark = " (model)" if Basis.MODEL in watts else ""
+            return {MINER: f"the devices are said to draw {devices:.0f} W{mark}, and the wall gives {wall:.0f} W"}
         if overhead_w is not None and wall > (devices + overhead_w) * (1 + ratio) and _all_known(snapshot):
-            return {MINER: f"the wall gives {wall:.0f} W, and {devices + overhead_w:.0f} W are accounted for"}
+            mark = " (model)" if Basis.MODEL in watts else ""
+            return {MINER: f"the wall gives {wall:.0f} W, and {devices + overhead_w:.0f} W{mark} are accounted for"}
         return {}
 
     return look
