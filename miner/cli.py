@@ -111,9 +111,13 @@ def _tune(configuration: Configuration) -> int:
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
-    inventory = take_inventory(configuration, Host(_state_to_look_at(configuration)))
-    now = time.time()
-    standings = [_standing(info, now, consented=configuration.consented) for info in inventory.infos]
+    state = _state_to_look_at(configuration)
+    inventory = take_inventory(configuration, Host(state))
+    folders, now = state_dir.lock_folders(state, os.environ), time.time()
+    standings = [
+        _standing(info, state_dir.holder(info, folders), now, consented=configuration.consented)
+        for info in inventory.infos
+    ]
     if as_json:
         rows = [
             {"index": index, **_plain(info), "would_mine": reason is None, "reason": reason}
@@ -131,12 +135,15 @@ def _devices(configuration: Configuration, *, as_json: bool) -> int:
     return ExitCode.DONE if inventory.infos else ExitCode.FAILED
 
 
-def _standing(info: DeviceInfo, now: float, *, consented: bool) -> tuple[str, str | None]:
-    """Whether this device would mine if a run began now, and why not; `now`: Unix time."""
+def _standing(info: DeviceInfo, holder: str | None, now: float, *, consented: bool) -> tuple[str, str | None]:
+    """Whether this device would mine if a run began now, and why not; `now`: Unix time, `holder`: who drives it."""
+    rests = None if info.resting is None else rest_text(info.resting, now)
+    if holder is not None and info.unusable is None:
+        return "in use", f"by {holder}" + (f"; {rests}" if rests else "")
     if (reason := obstacle(info, consented=consented)) is not None:
         return "cannot mine", reason
-    if info.resting is not None:
-        return "rests", rest_text(info.resting, now)
+    if rests is not None:
+        return "rests", rests
     if info.on_request is not None:
         return "only when asked", info.on_request
     return "ready", None
@@ -176,17 +183,20 @@ def _check(loaded: Loaded) -> int:
     except TelemetryError as error:
         _complain(str(error))
         sound = False
-    inventory = take_inventory(configuration, Host(_state_to_look_at(configuration)))  # latches and rests are there
+    state = _state_to_look_at(configuration)  # where it is noted what is latched or rests
+    inventory = take_inventory(configuration, Host(state))
+    folders = state_dir.lock_folders(state, os.environ)
     for failure in inventory.failures:
         _complain(failure)
     try:
         selection = select(inventory.infos, configuration.device, consented=configuration.consented)
         first = next((info.id for info in selection.chosen), None)
         for info in selection.chosen:
+            driver = state_dir.holder(info, folders)
             would = (
                 "would mine" if info.resting is None else f"would mine later: {rest_text(info.resting, time.time())}"
             )
-            print(printable(f"device {info.id}: {would} ({info.model})"))
+            print(printable(f"device {info.id}: {f'in use by {driver}' if driver else would} ({info.model})"))
         for info, reason in selection.passed_over:
             print(printable(f"device {info.id}: would not mine: {reason}"))
     except SelectionError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,31 @@ class SeeminglyReal(VirtualBus):
 
     def scan(self) -> list[UsbIdentity]:
         return [replace(identity, virtual=False) for identity in super().scan()]
+
+
+def test_a_board_that_another_miner_drives_is_not_called_ready(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus = SeeminglyReal(["compac-a1,serial=A"], scale=2.0**-20, search=engine)
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
+    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MINER_BACKENDS_ASIC_ALLOW_UNPROVEN", "true")
+    monkeypatch.chdir(tmp_path)
+    words = ["--backend", "asic", "--pool", "synthetic:"]
+    try:
+        with Lock(tmp_path / "angara-asic-A.lock"):
+            assert main(["devices", *words, "--json"]) == 0
+            [row] = json.loads(capsys.readouterr().out)["devices"]
+            assert (row["would_mine"], row["reason"]) == (False, f"by the miner with pid {os.getpid()}")
+            assert main(["devices", *words]) == main(["check", *words]) == 0
+            shown = capsys.readouterr().out
+            assert f"in use: by the miner with pid {os.getpid()}" in shown
+            assert f"device asic:A: in use by the miner with pid {os.getpid()}" in shown
+        assert main(["devices", *words]) == 0
+        assert "ready" in capsys.readouterr().out
+    finally:
+        bus.close()
 
 
 class Recorder:
