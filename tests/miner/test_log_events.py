@@ -11,8 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 import structlog
 
-from miner import log_events, logs
+from backends.base import Host
+from miner import log_events, logs, rig
+from miner.config import Configuration
+from miner.inventory import Inventory
 from miner.log_events import EVENTS, UNKNOWN_LEVEL, teller
+from miner.selection import SelectionError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/reference/events.md"
@@ -238,6 +242,20 @@ def test_a_plug_in_may_give_the_level_of_its_own_events_and_of_no_others() -> No
         ("error", "asic_not_off", {}),
         (UNKNOWN_LEVEL, "a_plugins_own", {}),
     ]
+
+
+def test_the_miner_gives_its_backends_this_way_to_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def looking(_configuration: Configuration, host: Host) -> Inventory:
+        host.log("asic_not_off", device="asic:A")
+        return Inventory((), (), ())
+
+    monkeypatch.setattr(rig, "begin_inventory", looking)
+    logs.configure("text", "error")
+    with pytest.raises(SelectionError):
+        rig.Rig(Configuration(), None, guard=())
+    assert "error   asic_not_off device=asic:A" in capsys.readouterr().err
 
 
 def test_a_board_that_was_cut_off_is_seen_by_whoever_logs_warnings(capsys: pytest.CaptureFixture[str]) -> None:
