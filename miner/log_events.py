@@ -120,6 +120,11 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "block_resubmitted": _info("A block of an earlier run that nobody had answered is sent again."),
         "cannot_mine": _error("The miner ends before it mines; `text` says why.", "Do what `text` says."),
+        "card_cooled": _info("A card that was stopped for its heat is cool and goes on."),
+        "card_stopped": _warning(
+            "A card that is too hot, or whose temperature cannot be read, was stopped. It goes on once it is cool.",
+            "Look at its cooling, and at its driver.",
+        ),
         "clock_off": _warning("This machine's clock and the node's differ.", "Set the clock."),
         "coins_are_worthless": _warning("The embedded chain is mined: its coins have no value."),
         "configuration": LogEvent(

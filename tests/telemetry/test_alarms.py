@@ -234,6 +234,12 @@ def test_nothing_is_compared_while_a_device_or_the_meter_is_not_known() -> None:
     assert not disagree(silent, Thresholds(overhead_w=40.0))
 
 
+def test_a_device_that_rests_after_a_cut_off_is_told_of_and_one_that_was_told_to_pause_is_not() -> None:
+    (rule,) = (rule for rule in rules(Thresholds()) if rule.name == "device-sick")
+    rests, told_to = device("a", state=State.PAUSED, fault="turned off for safety"), device("b", state=State.PAUSED)
+    assert rule.look(snapshot(rests, told_to)) == {"a": "turned off for safety"}
+
+
 def test_what_nobody_measured_is_marked_in_the_words_of_an_alarm() -> None:
     modelled = replace(
         snapshot(), consumption=(Consumption(Basis.WALL, 80.0, None, None), Consumption(Basis.MODEL, 90.0, None, None))
