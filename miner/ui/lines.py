@@ -102,5 +102,5 @@ def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:
     values: dict[str, Any] = {"device": current.info.id, "state": str(now.state)}
     if now.fault is not None:
         values["reason"] = now.fault
-    usual: Literal["info", "warning"] = "info" if now.fault is None else "warning"
+    usual: Literal["info", "warning"] = "info" if now.fault is None or now.state is State.OFF else "warning"
     yield Line(_LEVELS.get(now.state, usual), "device_state", values)

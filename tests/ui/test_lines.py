@@ -38,6 +38,10 @@ def test_a_device_that_changes_state_is_told_as_loudly_as_it_matters() -> None:
         values = {"device": "cpu:0", "state": str(state), "reason": "why"}
         before = mining if state is not State.MINING else snapshot(device(state=State.STARTING))
         assert changes(before, snapshot(device(state=state, fault="why"))) == [Line(level, "device_state", values)]
+    off = {"device": "cpu:0", "state": "off", "reason": "a kernel was refused"}
+    assert changes(mining, snapshot(device(state=State.OFF, fault=off["reason"]))) == [
+        Line("info", "device_state", off)
+    ]
     paused = {"device": "cpu:0", "state": "paused"}
     assert changes(mining, snapshot(device(state=State.PAUSED))) == [Line("info", "device_state", paused)]
 
