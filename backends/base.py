@@ -191,6 +191,15 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """A safety cut-off that a device rests after; the device starts again by itself."""
+
+    reason: str  # why the device was turned off
+    since: float  # Unix time of the cut-off
+    until: float  # Unix time before which the device does not start; it also has to be cool
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """What is known of a device without opening it."""
 
@@ -204,6 +213,7 @@ class DeviceInfo:
     capabilities: frozenset[Capability] = frozenset()
     unusable: str | None = None  # why it cannot mine, and what would change that; None: it can
     harmless: bool = False  # nobody misses what is unusable: it is no miner, or a card that is listed once more
+    resting: Rest | None = None  # the cut-off it rests after; None: it may start at once
     on_request: str | None = None  # why it mines only when it is named; None: it mines by default
     details: tuple[tuple[str, str], ...] = ()  # for people: driver, features, kernels and why not a faster one
 
@@ -290,7 +300,9 @@ class Host:
     """What a backend may know of the program around it."""
 
     state_dir: Path | None = None  # for caches and latches; None: keep nothing
-    log: Callable[..., None] = field(default=lambda *_a, **_k: None)  # log(event, **values), info level
+    # log(event, **values), any thread. The event's level is the one in docs/reference/events.md; a plug-in adds
+    # level="info", "warning" or "error" for its own events, which are warnings without it.
+    log: Callable[..., None] = field(default=lambda *_a, **_k: None)
 
 
 @runtime_checkable

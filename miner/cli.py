@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ from miner.exit_codes import ExitCode
 from miner.inventory import Inventory, take_inventory
 from miner.metrics_guard import guard_of
 from miner.printable import printable
-from miner.selection import SelectionError, obstacle, select
+from miner.selection import SelectionError, obstacle, rest_text, select
 from miner.sources.base import Source, SourceError
 from miner.state_dir import StateError, locate
 from miner.telemetry.guard import TelemetryError
@@ -110,29 +111,42 @@ def _tune(configuration: Configuration) -> int:
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
-    inventory = take_inventory(configuration, Host(_state_to_look_at(configuration)))
-    obstacles = [obstacle(info, consented=configuration.consented) or info.on_request for info in inventory.infos]
+    state = _state_to_look_at(configuration)
+    inventory = take_inventory(configuration, Host(state))
+    folders, now = state_dir.lock_folders(state, os.environ), time.time()
+    standings = [
+        _standing(info, state_dir.holder(info, folders), now, consented=configuration.consented)
+        for info in inventory.infos
+    ]
     if as_json:
         rows = [
             {"index": index, **_plain(info), "would_mine": reason is None, "reason": reason}
-            for index, (info, reason) in enumerate(zip(inventory.infos, obstacles, strict=True))
+            for index, (info, (_, reason)) in enumerate(zip(inventory.infos, standings, strict=True))
         ]
         print(json.dumps({"devices": rows, "failures": list(inventory.failures)}, indent=2))
     else:
-        for index, (info, reason) in enumerate(zip(inventory.infos, obstacles, strict=True)):
+        for index, (info, (standing, reason)) in enumerate(zip(inventory.infos, standings, strict=True)):
             mark = " (emulated)" if info.virtual else ""
             print(printable(f"{index}  {info.id}  {info.kind}  {info.model}{mark}"))
-            print(printable(f"   {_readiness(info, reason)}"))
+            print(printable(f"   {standing}" if reason is None else f"   {standing}: {reason}"))
             for name, text in info.details:
                 print(printable(f"   {name}: {text}"))
         _print_failures(inventory)
     return ExitCode.DONE if inventory.infos else ExitCode.FAILED
 
 
-def _readiness(info: DeviceInfo, reason: str | None) -> str:
-    if reason is None:
-        return "ready"
-    return f"{'only when asked' if reason == info.on_request else 'cannot mine'}: {reason}"
+def _standing(info: DeviceInfo, holder: str | None, now: float, *, consented: bool) -> tuple[str, str | None]:
+    """Whether this device would mine if a run began now, and why not; `now`: Unix time, `holder`: who drives it."""
+    rests = None if info.resting is None else rest_text(info.resting, now)
+    if holder is not None and info.unusable is None:
+        return "in use", f"by {holder}" + (f"; {rests}" if rests else "")
+    if (reason := obstacle(info, consented=consented)) is not None:
+        return "cannot mine", reason
+    if rests is not None:
+        return "rests", rests
+    if info.on_request is not None:
+        return "only when asked", info.on_request
+    return "ready", None
 
 
 def _state_to_look_at(configuration: Configuration) -> Path | None:
@@ -169,14 +183,20 @@ def _check(loaded: Loaded) -> int:
     except TelemetryError as error:
         _complain(str(error))
         sound = False
-    inventory = take_inventory(configuration, Host())
+    state = _state_to_look_at(configuration)  # where it is noted what is latched or rests
+    inventory = take_inventory(configuration, Host(state))
+    folders = state_dir.lock_folders(state, os.environ)
     for failure in inventory.failures:
         _complain(failure)
     try:
         selection = select(inventory.infos, configuration.device, consented=configuration.consented)
         first = next((info.id for info in selection.chosen), None)
         for info in selection.chosen:
-            print(printable(f"device {info.id}: would mine ({info.model})"))
+            driver = state_dir.holder(info, folders)
+            would = (
+                "would mine" if info.resting is None else f"would mine later: {rest_text(info.resting, time.time())}"
+            )
+            print(printable(f"device {info.id}: {f'in use by {driver}' if driver else would} ({info.model})"))
         for info, reason in selection.passed_over:
             print(printable(f"device {info.id}: would not mine: {reason}"))
     except SelectionError as error:

@@ -45,6 +45,7 @@ from miner.work.events import (
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 from miner.work.manager import Manager
+from miner.work.share import Reason
 from miner.work.watch import DeviceWatch, Patience
 
 log = structlog.get_logger(__name__)
@@ -312,13 +313,20 @@ class Engine:
         match event:
             case Answered(source, answer):
                 share = self._manager.pending.get(answer.share_id)
-                what = "block" if answer.block else "share"
-                outcome = "accepted" if answer.accepted else "rejected"
-                details: dict[str, object] = {} if answer.accepted else {"reason": answer.reason, "text": answer.text}
-                if share is not None and share.job.height is not None:
-                    details = {"height": share.job.height, **details}
-                level = log.info if answer.accepted else log.warning
-                level(f"{what}_{outcome}", source=source, **details)
+                height = share.job.height if share else None
+                details: dict[str, object] = (
+                    {"source": source} if height is None else {"source": source, "height": height}
+                )
+                if answer.accepted:
+                    log.info("block_accepted" if answer.block else "share_accepted", **details)
+                    return
+                details |= {"reason": answer.reason, "text": answer.text}
+                if not answer.block:
+                    log.warning("share_rejected", **details)
+                elif answer.reason is Reason.STALE:  # another block was faster
+                    log.warning("block_rejected", **details)
+                else:
+                    log.error("block_rejected", **details)
             case SourceUp(source):
                 log.info("source_up", source=source)
             case SourceDown(source, reason):

@@ -151,6 +151,8 @@ class Keeper:
         try:
             self._device.stop(STOP_S)
         except Exception as error:  # noqa: BLE001  as above
-            log.warning("device_not_off", device=self.info.id, reason=str(error) or type(error).__name__)
+            log.error(  # noqa: TRY400  a sentence
+                "device_not_off", device=self.info.id, reason=str(error) or type(error).__name__
+            )
         else:
             self._device = None

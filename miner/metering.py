@@ -21,9 +21,9 @@ from miner.power.account import Account, Mark
 from miner.power.energy import MOST_W, Energy
 from miner.power.reader import Known, Reader
 from miner.power.tariff import Tariff, break_even_per_kwh, joules_per_hash
-from miner.telemetry.snapshot import Basis, Consumption, Costs, DeviceView, MeterView, Snapshot
+from miner.telemetry.snapshot import MODEL, Basis, Consumption, Costs, DeviceView, MeterView, Snapshot
 
-RAPL, MODEL = "rapl", "model"
+RAPL = "rapl"
 _SOURCE_MAX = 32  # characters
 
 
@@ -167,7 +167,7 @@ class Metering:
         accounts = [self._devices[view.info.id].account for view in metered]
         known = [view.telemetry.power_w for view in metered if view.telemetry.power_w is not None]
         joules = [view.energy_j for view in metered if view.energy_j is not None]
-        modelled = any(MODEL in view.energy_by or view.telemetry.power_source == MODEL for view in metered)
+        modelled = any(view.power_modelled or view.energy_modelled for view in metered)
         if joules:
             gap_s = sum(self._devices[view.info.id].gap_s for view in metered)
             mark = Mark(sum(joules), gap_s, sum(view.hashes for view in metered), _difficulty(snapshot))

@@ -16,6 +16,7 @@ from miner.config import Configuration
 from miner.engine import Engine
 from miner.guard import Guard
 from miner.inventory import Inventory, Watch, begin_inventory
+from miner.log_events import teller
 from miner.selection import SelectionError, select
 from miner.state_dir import Lock, StateError
 
@@ -38,7 +39,7 @@ class Rig:
         self._told: set[str | tuple[str, str]] = set()  # failures, and devices passed over with the reason
         self._changed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
-        self._inventory, self.mining = self._first_look(begin_inventory(configuration, Host(state, log.info)))
+        self._inventory, self.mining = self._first_look(begin_inventory(configuration, Host(state, teller(log))))
 
     def start(self, engine: Engine) -> None:
         """Hand the chosen devices to the engine; raises StateError for one that another miner drives."""
@@ -129,7 +130,7 @@ class Rig:
             try:
                 chosen = {info.id: info for info in self._select(self._inventory)}
             except SelectionError as error:
-                log.warning("no_device_left", text=str(error))
+                log.error("no_device_left", text=str(error))  # noqa: TRY400  a sentence
                 chosen = {}
             mining = {info.id: info for info in self.mining}
             present = {info.id for info in self._inventory.infos}  # and passed over, for a reason that was told

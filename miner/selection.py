@@ -6,10 +6,11 @@ must be asked for. Emulated devices burn none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.base import DeviceInfo, Kind
+from backends.base import DeviceInfo, Kind, Rest
 from miner.printable import printable
 
 _NO_CONSENT = "it would burn power on a chain without value: name a pool, or --pool embedded: if that is wanted"
@@ -55,6 +56,16 @@ def obstacle(device: DeviceInfo, *, consented: bool) -> str | None:
     if not consented and device.kind is not Kind.CPU and not device.virtual:
         return _NO_CONSENT
     return None
+
+
+def rest_text(rest: Rest, now: float) -> str:
+    """Why this device is off, and until about when. `now`: Unix time."""
+    begin = "as soon as it is cool" if now >= rest.until else f"at {_clock_time(rest.until)}, if it is cool by then"
+    return f"turned off for safety at {_clock_time(rest.since)} ({rest.reason}); it starts again {begin}"
+
+
+def _clock_time(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
 
 
 def _left_out(device: DeviceInfo, asked: set[str] | None) -> str | None:

@@ -19,6 +19,7 @@ from typing import Self
 from backends.base import DeviceInfo, Kind
 from miner.printable import printable
 
+_LOCKS = Path("/proc/locks")
 _RUN_LOCK = Path("/run/lock")  # where every user of a machine looks for locks on devices; FHS 5.9
 
 
@@ -128,9 +129,9 @@ class StateDir:
 
 def lock_device(info: DeviceInfo, folders: list[Path]) -> Lock | None:
     """Keep other miners off this device; None where it may be shared. Raises Taken, or Unlockable without a folder."""
-    if info.kind is Kind.CPU or info.virtual:
+    if _shared(info):
         return None
-    name = "angara-" + re.sub(r"[^A-Za-z0-9._-]", "-", info.id)[:200] + ".lock"
+    name = _lock_name(info)
     for folder in folders:
         try:
             if folder.name == "locks":
@@ -142,6 +143,37 @@ def lock_device(info: DeviceInfo, folders: list[Path]) -> Lock | None:
             if error.errno == errno.EACCES and (folder / name).exists():
                 raise Taken(f"{printable(info.id)}: {folder / name} belongs to somebody else") from error
     raise Unlockable(f"{printable(info.id)}: no folder for its lock can be written: {', '.join(map(str, folders))}")
+
+
+def holder(info: DeviceInfo, folders: list[Path], locks: Path = _LOCKS) -> str | None:
+    """Who drives this device now, as "the miner with pid 12"; None: nobody, or it may be shared. Takes no lock itself.
+
+    `locks`: the kernel's list of locks, see proc_locks(5). A miner in another pid namespace is not seen.
+    """
+    if _shared(info):
+        return None
+    try:
+        held = {(words[4], words[5].rpartition(":")[2]) for line in locks.open() if "FLOCK" in (words := line.split())}
+    except (OSError, IndexError):
+        return None
+    for folder in folders:
+        try:
+            with (folder / _lock_name(info)).open("rb") as file:
+                pid, inode = file.read(32).decode("ascii", "replace").strip(), str(os.fstat(file.fileno()).st_ino)
+        except OSError:
+            continue
+        if (pid, inode) in held:
+            return f"the miner with pid {pid}"
+    return None
+
+
+def _shared(info: DeviceInfo) -> bool:
+    """Whether several miners may drive this device at a time."""
+    return info.kind is Kind.CPU or info.virtual
+
+
+def _lock_name(info: DeviceInfo) -> str:
+    return "angara-" + re.sub(r"[^A-Za-z0-9._-]", "-", info.id)[:200] + ".lock"
 
 
 def _open(path: Path, mode: int) -> int:

@@ -87,6 +87,7 @@ def _device(device: DeviceView, mining_s: float) -> dict[str, Any]:
         "energy_joules": device.energy_j,
         "energy_joules_by_source": dict(device.energy_by),
         "joules_per_terahash": _per_terahash(device.joules_per_hash),
+        "energy_modelled": device.energy_modelled,
     }
 
 

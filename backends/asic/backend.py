@@ -31,7 +31,18 @@ from backends.asic.usb import ids
 from backends.asic.usb.bus import Bus, UsbIdentity
 from backends.asic.usb.device import find_again, open_device
 from backends.asic.usb.real import RealBus
-from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind, Misuse, SettingRefused
+from backends.base import (
+    BackendError,
+    Capability,
+    Device,
+    DeviceGone,
+    DeviceInfo,
+    Host,
+    Kind,
+    Misuse,
+    Rest,
+    SettingRefused,
+)
 
 if TYPE_CHECKING:
     from backends.cpu import KernelCache
@@ -194,6 +205,7 @@ class AsicBackend:
             serial=identity.serial,
             capabilities=_CAPABILITIES,
             unusable=self._obstacle(plugged, kind),
+            resting=self._rest(plugged, kind),
             details=(
                 where,
                 ("chips", f"{kind.chips} x {kind.chip}"),
@@ -201,6 +213,10 @@ class AsicBackend:
                 ("driver proven", proven),
             ),
         )
+
+    def _rest(self, plugged: _Plugged, kind: BoardKind) -> Rest | None:
+        patience = self._patience or Patience()
+        return self._latches.rest(plugged.key, patience.rest_s if kind.chip_c_when_off else patience.blind_rest_s)
 
     def _obstacle(self, plugged: _Plugged, kind: BoardKind) -> str | None:
         identity = plugged.identity

@@ -144,14 +144,19 @@ class _Run:
         self._log: Callable[..., None] = lambda event, **values: log(event, device=info.id, **values)
         self._now = equipment.terms.now
         now, latches, key = self._now(), equipment.latches, equipment.key
+        record = latches.record(key)
         self._safety = Safety(
             equipment.limits,
             equipment.kind.sensors,
             now,
             equipment.patience,
             tripped_at=[now - age_s for age_s in latches.ages_s(key)],
-            latched=latches.record(key).latched,
+            latched=record.latched,
         )
+        if self._safety.standing is Standing.TRIPPED:
+            self._safety.reason = record.resting or self._safety.reason  # what turned it off in an earlier run
+        elif self._safety.standing is Standing.ALLOWED:
+            latches.release(key)  # it has rested while nothing drove it
         self._deciding = threading.Lock()
         self._readings = Readings({})
         self._ticked_at = now
@@ -331,7 +336,7 @@ class _Run:
             match effect:
                 case CutOff(reason):
                     self.cut(reason)
-                    latches.trip(key)
+                    latches.trip(key, reason)
                 case Latch(reason):
                     latches.latch(key, reason)
                     self._log("asic_latched", reason=reason)
@@ -342,6 +347,7 @@ class _Run:
                 case Faster(ceiling_hz):
                     self._log("asic_relieved", ceiling_hz=ceiling_hz)
                 case Release():
+                    latches.release(key)
                     self._log("asic_released")
         if effects and not self._over.is_set():
             self._feed.interrupt()

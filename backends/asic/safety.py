@@ -43,6 +43,10 @@ class Patience:
     trips: int = 3  # within the window, until it is latched
     window_s: float = 3600.0
 
+    def longest_rest_s(self, sensors: frozenset[Sensor]) -> float:
+        """Seconds after a cut-off in which a board with these sensors starts only once they were looked at."""
+        return self.blind_rest_s if Sensor.CHIP_C in sensors else self.rest_s
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -131,7 +135,7 @@ class Safety:
         self.reason = latched  # why it is off, or slower
         if latched is not None:
             self.standing = Standing.LATCHED
-        elif self._trips and now - self._trips[-1] < self._patience.rest_s:
+        elif self._trips and now - self._trips[-1] < self._patience.longest_rest_s(sensors):
             self.standing, self.reason = Standing.TRIPPED, "turned off for safety shortly before"
 
     @property

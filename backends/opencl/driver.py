@@ -95,6 +95,7 @@ class Driver:
         self._link: Link | None = None
         self._last_words: Failed | None = None
         self._told: tuple[float, float | None] | None = None  # the worker's present duty and power
+        self._stopped_for_heat = False  # as it was logged last
         self._token = 0
         self._dropping = False  # the worker was told to drop what it has, and has not yet confirmed
 
@@ -124,6 +125,7 @@ class Driver:
         self._hear(now)
         self._do(self.watchdog.handle(dog.Tick(busy=self._progress.busy), now))
         self.thermal.elapsed(now)
+        self._tell_heat()
         wait_s = _LOOK_S
         match self.watchdog.phase:
             case Phase.RUNNING:
@@ -184,6 +186,15 @@ class Driver:
                 self._last_words = report
             case _:
                 assert_never(report)
+
+    def _tell_heat(self) -> None:
+        """Log that the card was stopped for its heat, or may go on."""
+        stopped = self.thermal.stopped
+        if stopped is not None and not self._stopped_for_heat:
+            self._log("card_stopped", reason=stopped)
+        elif stopped is None and self._stopped_for_heat:
+            self._log("card_cooled")
+        self._stopped_for_heat = stopped is not None
 
     def _account(self, report: Done, now: float) -> None:
         """Hand in what a part of a stretch gave."""

@@ -29,6 +29,7 @@ WIDTH = 24  # of Grafana's grid
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 RATE, WATTS, J_TH, RATIO, HEAT, COUNT = "Hs", "watt", "suffix: J/TH", "percentunit", "celsius", "short"
+_WITH_MODELLED = "With what is modelled: given by the operator, measured by nobody."
 SECONDS, RPM, VOLTS, HERTZ = "s", "rotrpm", "volt", "hertz"
 
 
@@ -82,12 +83,17 @@ def one_miner() -> dashboard.Dashboard:
         {
             "Now": [
                 Figure("Hash rate", RATE, f"sum(rate(miner_hashes_total{{{of}}}[$__rate_interval]))"),
-                Figure("Power", WATTS, f"sum(rate(miner_energy_joules_total{{{real}}}[5m]))", "Where it is known."),
+                Figure(
+                    "Power",
+                    WATTS,
+                    f"sum(rate(miner_energy_joules_total{{{real}}}[5m]))",
+                    "Where it is known, with what is modelled.",
+                ),
                 Figure(
                     "Efficiency",
                     J_TH,
                     f"instance:miner_joules_per_terahash:rate5m{{{of}}}",
-                    "Of the devices whose energy is known.",
+                    "Of the devices whose energy is known, be it measured or modelled.",
                 ),
                 Figure("Refused shares", RATIO, f"instance:miner_reject:ratio1h{{{of}}}", "In the last hour.", 0.05),
                 Figure("Hottest", HEAT, f"instance:miner_temperature_celsius:max{{{of}}}", warn=90),
@@ -144,10 +150,11 @@ def one_miner() -> dashboard.Dashboard:
                     COUNT,
                     {
                         "{{currency}}": f"miner_electricity_price_per_kilowatt_hour{{{of}}}",
-                        "{{currency}}, break-even": f"miner_electricity_break_even_per_kilowatt_hour{{{of}}}",
+                        "{{currency}}, break-even ({{basis}})": "miner_electricity_break_even_per_kilowatt_hour"
+                        f"{{{of}}}",
                     },
                 ),
-                Chart("Spent since the start", COUNT, {"{{currency}}": f"miner_electricity_cost{{{of}}}"}),
+                Chart("Spent since the start", COUNT, {"{{currency}} ({{basis}})": f"miner_electricity_cost{{{of}}}"}),
                 Chart("Wall meters", WATTS, {"{{meter}}": f"miner_meter_power_watts{{{of}}}"}),
                 Chart("Alarms", COUNT, {"{{alarm}} {{subject}}": f"miner_alarm_active{{{of}}}"}),
             ],
@@ -192,12 +199,13 @@ def farm() -> dashboard.Dashboard:
         {
             "Now": [
                 Figure("Hash rate", RATE, f"sum(site:miner_hashes:rate5m{{{of}}})"),
-                Figure("Power", WATTS, f"sum(site:miner_power_watts:rate5m{{{of}}})"),
+                Figure("Power", WATTS, f"sum(site:miner_power_watts:rate5m{{{of}}})", _WITH_MODELLED),
                 Figure(
                     "Efficiency",
                     J_TH,
                     f"sum(site:miner_power_watts:rate5m{{{of}}})"
                     f" / sum(site:miner_metered_hashes:rate5m{{{of}}} > 0) * 1e12",
+                    _WITH_MODELLED,
                 ),
                 Figure(
                     "Answering",
@@ -216,8 +224,23 @@ def farm() -> dashboard.Dashboard:
             ],
             "Sites": [
                 Chart("Hash rate", RATE, {"{{site}}": f"site:miner_hashes:rate5m{{{of}}}"}, stacked=True),
-                Chart("Power", WATTS, {"{{site}}": f"site:miner_power_watts:rate5m{{{of}}}"}, stacked=True),
-                Chart("Efficiency", J_TH, {"{{site}}": f"site:miner_joules_per_terahash:rate5m{{{of}}}"}),
+                Chart(
+                    "Power",
+                    WATTS,
+                    {"{{site}}": f"site:miner_power_watts:rate5m{{{of}}}"},
+                    _WITH_MODELLED,
+                    stacked=True,
+                ),
+                Chart(
+                    "Power that is modelled",
+                    WATTS,
+                    {"{{site}} (model)": f"site:miner_power_modelled_watts:rate5m{{{of}}}"},
+                    "Of the power, what operators gave and nobody measured.",
+                    stacked=True,
+                ),
+                Chart(
+                    "Efficiency", J_TH, {"{{site}}": f"site:miner_joules_per_terahash:rate5m{{{of}}}"}, _WITH_MODELLED
+                ),
                 Chart(
                     "Uptime", RATIO, {"{{site}}": f"site:miner_uptime:ratio1h{{{of}}}"}, "Time with work to hash on."
                 ),

@@ -2,7 +2,7 @@
 
 | alarm | subject | is seen while |
 |---|---|---|
-| device-sick | device | it is sick |
+| device-sick | device | it is sick, or was turned off for safety and rests |
 | device-dead | device | it was given up |
 | device-hot | device | a temperature is over `hot_c` |
 | rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
@@ -71,8 +71,8 @@ RULES = (
 def rules(thresholds: Thresholds, off: Collection[str] = ()) -> tuple[Rule, ...]:
     """Every rule that is switched on."""
     offered = (
-        Rule("device-sick", Severity.WARNING, _in_state(State.SICK), after_s=30, clear_s=60),
-        Rule("device-dead", Severity.CRITICAL, _in_state(State.DEAD), after_s=5),
+        Rule("device-sick", Severity.WARNING, _sick, after_s=30, clear_s=60),
+        Rule("device-dead", Severity.CRITICAL, _dead, after_s=5),
         _if_set(thresholds.hot_c, lambda x: Rule("device-hot", Severity.CRITICAL, _hot(x), after_s=10, clear_s=60)),
         _if_set(
             thresholds.rate_ratio, lambda x: Rule("rate-low", Severity.WARNING, _slow(x), after_s=300, clear_s=120)
@@ -103,15 +103,26 @@ def _if_set(threshold: float | None, make: Callable[[float], Rule]) -> Rule | No
     return None if threshold is None else make(threshold)
 
 
-def _in_state(state: State) -> Callable[[Snapshot], Findings]:
-    def look(snapshot: Snapshot) -> Findings:
-        return {
-            device.info.id: device.telemetry.fault or f"it is {state}"
-            for device in snapshot.devices
-            if device.telemetry.state is state
-        }
+def _sick(snapshot: Snapshot) -> Findings:
+    """A device that was told to pause has no fault; one that rests after a cut-off has."""
+    resting = {
+        device.info.id: device.telemetry.fault
+        for device in snapshot.devices
+        if device.telemetry.state is State.PAUSED and device.telemetry.fault is not None
+    }
+    return {**_in_state(State.SICK, snapshot), **resting}
 
-    return look
+
+def _dead(snapshot: Snapshot) -> Findings:
+    return _in_state(State.DEAD, snapshot)
+
+
+def _in_state(state: State, snapshot: Snapshot) -> Findings:
+    return {
+        device.info.id: device.telemetry.fault or f"it is {state}"
+        for device in snapshot.devices
+        if device.telemetry.state is state
+    }
 
 
 def _hot(limit_c: float) -> Callable[[Snapshot], Findings]:
@@ -173,9 +184,11 @@ def _disagreeing(ratio: float, overhead_w: float | None) -> Callable[[Snapshot],
         if wall is None or devices is None:
             return {}
         if devices > wall * (1 + ratio):
-            return {MINER: f"the devices are said to draw {devices:.0f} W, and the wall gives {wall:.0f} W"}
+            mark = " (model)" if Basis.MODEL in watts else ""
+            return {MINER: f"the devices are said to draw {devices:.0f} W{mark}, and the wall gives {wall:.0f} W"}
         if overhead_w is not None and wall > (devices + overhead_w) * (1 + ratio) and _all_known(snapshot):
-            return {MINER: f"the wall gives {wall:.0f} W, and {devices + overhead_w:.0f} W are accounted for"}
+            mark = " (model)" if Basis.MODEL in watts else ""
+            return {MINER: f"the wall gives {wall:.0f} W, and {devices + overhead_w:.0f} W{mark} are accounted for"}
         return {}
 
     return look

@@ -71,7 +71,8 @@ def _by_source(device: DeviceView, source: str | None) -> tuple[str]:
 
 
 def _money(snapshot: Snapshot, read: Callable[[Costs], float | None]) -> Values:
-    return {(snapshot.costs.currency,): read(snapshot.costs)} if snapshot.costs else {}
+    """What follows from the energy used, by whose word that is."""
+    return {(snapshot.costs.currency, snapshot.costs.basis): read(snapshot.costs)} if snapshot.costs else {}
 
 
 def _present(read: Callable[[SourceView], float]) -> Callable[[SourceView], float | None]:
@@ -275,7 +276,7 @@ MINER_FAMILIES: tuple[Family[Snapshot], ...] = (
         "miner_electricity_price_per_kilowatt_hour",
         "gauge",
         "Price of electricity now.",
-        lambda s: _money(s, lambda costs: costs.price_per_kwh),
+        lambda s: {(s.costs.currency,): s.costs.price_per_kwh} if s.costs else {},
         ("currency",),
     ),
     Family(
@@ -283,21 +284,21 @@ MINER_FAMILIES: tuple[Family[Snapshot], ...] = (
         "gauge",
         "What the known energy has cost; falls while prices are negative.",
         lambda s: _money(s, lambda costs: costs.spent),
-        ("currency",),
+        ("currency", "basis"),
     ),
     Family(
         "miner_electricity_cost_per_share_difficulty",
         "gauge",
         "What an accepted share of difficulty 1 has cost.",
         lambda s: _money(s, lambda costs: costs.per_difficulty),
-        ("currency",),
+        ("currency", "basis"),
     ),
     Family(
         "miner_electricity_break_even_per_kilowatt_hour",
         "gauge",
         "Price of electricity at which mining earns nothing.",
         lambda s: _money(s, lambda costs: costs.break_even_per_kwh),
-        ("currency",),
+        ("currency", "basis"),
     ),
     Family(
         "miner_alarm_active",

@@ -15,7 +15,9 @@ from miner.work.rate import WINDOWS_S
 
 from .alarm import Alarm
 
-__all__ = ["WINDOWS_S", "Basis", "Consumption", "Costs", "DeviceView", "MeterView", "Snapshot", "SourceView"]
+MODEL = "model"  # the source of watts that the operator gave: not measured
+
+__all__ = ["MODEL", "WINDOWS_S", "Basis", "Consumption", "Costs", "DeviceView", "MeterView", "Snapshot", "SourceView"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,16 @@ class DeviceView:
     def energy_j(self) -> float | None:
         """All its known energy."""
         return sum(self.energy_by.values()) if self.energy_by else None
+
+    @property
+    def power_modelled(self) -> bool:
+        """Whether its watts are the operator's figure and not measured."""
+        return self.telemetry.power_source == MODEL
+
+    @property
+    def energy_modelled(self) -> bool:
+        """Whether such a figure is part of its joules, and so of its joules per hash."""
+        return MODEL in self.energy_by
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.snapshot import Basis, DeviceView, Snapshot, SourceView
 from miner.telemetry.totals import Totals
 
-from .quantities import UNKNOWN, duration, efficiency, hash_rate, money, power, quantity, temperature
+from .quantities import UNKNOWN, duration, efficiency, hash_rate, modelled, money, power, quantity, temperature
 
 LOG_ROWS = 8
 LOG_ROWS_KEPT = 3  # of which the table of devices leaves these
@@ -29,7 +29,11 @@ _INDENT = 8  # cells, of the facts' names
 _GAP = 2  # cells between columns
 
 HEADING, WARNING, BAD, QUIET, NORMAL = "bold", "yellow", "red", "dim", ""
-_BASES = {Basis.WALL: "at the wall", Basis.DEVICES: "by the devices", Basis.MODEL: "by the operator's figures"}
+_BASES = {
+    Basis.WALL: "at the wall",
+    Basis.DEVICES: "by the devices",
+    Basis.MODEL: "by the devices and the operator's figures",
+}
 _STYLES = {State.SICK: WARNING, State.DEAD: BAD, State.OFF: QUIET, State.PAUSED: QUIET}
 
 
@@ -67,6 +71,13 @@ def _hottest(device: DeviceView) -> str:
     return temperature(max((reading.value for reading in device.telemetry.temperatures_c), default=None))
 
 
+def _power(device: DeviceView) -> str:
+    if device.info.virtual:  # nobody draws them
+        return UNKNOWN
+    drawn = power(device.telemetry.power_w)
+    return modelled(drawn) if device.power_modelled else drawn
+
+
 _COLUMNS = (
     _Column("device", 0, _name, left=True, always=True),
     _Column("state", 1, lambda d: str(d.telemetry.state), left=True, always=True),
@@ -77,7 +88,7 @@ _COLUMNS = (
     _Column("hits", 4, lambda d: quantity(d.hits), always=True),
     _Column("errors", 3, lambda d: quantity(d.hardware_errors), always=True),
     _Column("temp", 6, _hottest),
-    _Column("power", 9, lambda d: power(d.telemetry.power_w)),
+    _Column("power", 9, _power),
     _Column("activity", 10, lambda d: printable(d.telemetry.activity or UNKNOWN), left=True),
     _Column("model", 11, lambda d: printable(d.info.model), left=True),
 )
@@ -139,13 +150,19 @@ def _spending(snapshot: Snapshot) -> list[str]:
     if not snapshot.consumption:
         return []
     best, costs = snapshot.consumption[0], snapshot.costs
-    words = [f"{power(best.watts)} {_BASES[best.basis]}"]
-    words += [] if best.joules_per_hash is None else [efficiency(best.joules_per_hash)]
+    words = [f"{_marked(power(best.watts), best.basis)} {_BASES[best.basis]}"]
+    words += [] if best.joules_per_hash is None else [_marked(efficiency(best.joules_per_hash), best.basis)]
     if costs is not None and costs.spent is not None:
-        words.append(f"{money(costs.spent, costs.currency)} spent")
+        words.append(f"{_marked(money(costs.spent, costs.currency), costs.basis)} spent")
     if costs is not None and costs.break_even_per_kwh is not None:
-        words.append(f"breaks even at {money(costs.break_even_per_kwh, costs.currency)}/kWh")
+        price = f"{money(costs.break_even_per_kwh, costs.currency)}/kWh"
+        words.append(f"breaks even at {_marked(price, costs.basis)}")
     return words
+
+
+def _marked(text: str, basis: Basis) -> str:
+    """The figure, marked where it is not all measured."""
+    return modelled(text) if basis is Basis.MODEL else text
 
 
 def _raised(snapshot: Snapshot) -> list[Alarm]:
@@ -190,13 +207,13 @@ def _devices(devices: Sequence[DeviceView], width: int, room: int) -> list[Row]:
     """Heading and one row a device, its fault below it. Where they are too many, those in trouble come first."""
     shown = list(devices)
     if 1 + len(devices) > room:
-        shown = sorted(devices, key=lambda device: device.telemetry.state not in {State.SICK, State.DEAD})[:room]
+        shown = sorted(devices, key=lambda device: _style(device) not in {WARNING, BAD})[:room]
     filled = [_filled(column, shown, widest=max(12, width // 3)) for column in _COLUMNS]
     table = _fitting([one for one in filled if one is not None], width)
     heading, *lines = ((" " * _GAP).join(cells).rstrip() for cells in zip(*(one.lines for one in table), strict=True))
     rows = [Row(heading, QUIET)]
     for index, (device, line) in enumerate(zip(shown, lines, strict=True)):
-        style = _STYLES.get(device.telemetry.state, NORMAL)
+        style = _style(device)
         block = [Row(line, style)]
         fault = printable(device.telemetry.fault or "")
         block += [Row(f"{'':{_GAP}}{line}", style) for line in textwrap.wrap(fault, width - _GAP)]
@@ -205,6 +222,12 @@ def _devices(devices: Sequence[DeviceView], width: int, room: int) -> list[Row]:
             return [*rows, Row(f"and {left_out} more", QUIET)]
         rows += block
     return rows
+
+
+def _style(device: DeviceView) -> str:
+    if device.telemetry.state is State.PAUSED and device.telemetry.fault is not None:  # it rests after a cut-off
+        return WARNING
+    return _STYLES.get(device.telemetry.state, NORMAL)
 
 
 def _filled(column: _Column, devices: Sequence[DeviceView], widest: int) -> _Filled | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backends.base import State
-from miner.telemetry.snapshot import DeviceView, Snapshot
+from miner.telemetry.snapshot import Basis, Consumption, DeviceView, Snapshot
 from miner.telemetry.totals import Totals
 
 from . import quantities
@@ -81,13 +81,18 @@ def status(snapshot: Snapshot) -> Line:
         "rejected": totals.rejected,
         "stale": totals.stale,
         "hardware_errors": totals.hardware_errors,
-        "power": None if best is None or best.watts is None else quantities.power(best.watts),
-        "efficiency": None
-        if best is None or best.joules_per_hash is None
-        else quantities.efficiency(best.joules_per_hash),
+        "power": _drawn(best, quantities.power, best.watts if best else None),
+        "efficiency": _drawn(best, quantities.efficiency, best.joules_per_hash if best else None),
         "worthless": snapshot.worthless or None,
     }
     return Line("info", "status", {key: value for key, value in values.items() if value is not None})
+
+
+def _drawn(best: Consumption | None, shown: Callable[[float], str], value: float | None) -> str | None:
+    """A figure of what is drawn, marked where it is not all measured."""
+    if best is None or value is None:
+        return None
+    return quantities.modelled(shown(value)) if best.basis is Basis.MODEL else shown(value)
 
 
 def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:
@@ -97,4 +102,5 @@ def _device(previous: DeviceView | None, current: DeviceView) -> Iterator[Line]:
     values: dict[str, Any] = {"device": current.info.id, "state": str(now.state)}
     if now.fault is not None:
         values["reason"] = now.fault
-    yield Line(_LEVELS.get(now.state, "info"), "device_state", values)
+    usual: Literal["info", "warning"] = "info" if now.fault is None or now.state is State.OFF else "warning"
+    yield Line(_LEVELS.get(now.state, usual), "device_state", values)

@@ -35,6 +35,11 @@ def power(watts: float | None) -> str:
     return quantity(watts, "W")
 
 
+def modelled(text: str) -> str:
+    """The mark of a figure that the operator gave, or that such a figure is part of: "65 W (model)"."""
+    return text if text == UNKNOWN else f"{text} (model)"
+
+
 def efficiency(joules_per_hash: float | None) -> str:
     """As data sheets write it: "21.4 J/TH"."""
     return UNKNOWN if joules_per_hash is None else quantity(joules_per_hash * _TERA, "J/TH")

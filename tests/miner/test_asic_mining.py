@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from backends import asic
 from backends.asic import backend as asic_backend
+from backends.asic.latch import Latches
 from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
@@ -65,11 +67,66 @@ def test_the_kinds_of_virtual_boards_are_listed_on_request(capsys: pytest.Captur
     assert all(kind in listed for kind in KINDS) and "unplug" in listed
 
 
+def test_a_board_that_rests_is_not_called_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path / "machine")
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: RealBus(machine.roots))
+    monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    flags = ["--backend", "asic", "--virtual", "compac-a1,serial=A"]
+
+    def said(command: str, *more: str) -> str:
+        assert main([command, *flags, *more]) == 0
+        return capsys.readouterr().out
+
+    assert "ready" in said("devices")
+    Latches(tmp_path).trip("A", "chip is at 111 degrees")
+    assert "ready" not in said("devices")
+    assert "rests: turned off for safety at 20" in said("devices") and "(chip is at 111 degrees)" in said("devices")
+    [row] = json.loads(said("devices", "--json"))["devices"]
+    assert (row["would_mine"], row["unusable"]) == (False, None)
+    assert row["resting"]["until"] == row["resting"]["since"] + 60 and "it starts again at" in row["reason"]
+    assert "device asic:A: would mine later: turned off for safety" in said("check", "--pool", "synthetic:")
+    Latches(tmp_path).latch("A", "too often")
+    assert "cannot mine: kept off for safety (too often)" in said("devices")
+    assert main(["check", *flags, "--pool", "synthetic:"]) == 1, "and so does the check"
+    assert "miner unlatch A" in capsys.readouterr().err
+    assert main(["unlatch", "A"]) == 0
+    capsys.readouterr()
+    assert "ready" in said("devices")
+
+
 class SeeminglyReal(VirtualBus):
     """Virtual boards that do not say so: locked, guarded, and refused without consent as real ones are."""
 
     def scan(self) -> list[UsbIdentity]:
         return [replace(identity, virtual=False) for identity in super().scan()]
+
+
+def test_a_board_that_another_miner_drives_is_not_called_ready(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus = SeeminglyReal(["compac-a1,serial=A"], scale=2.0**-20, search=engine)
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
+    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MINER_BACKENDS_ASIC_ALLOW_UNPROVEN", "true")
+    monkeypatch.chdir(tmp_path)
+    words = ["--backend", "asic", "--pool", "synthetic:"]
+    try:
+        with Lock(tmp_path / "angara-asic-A.lock"):
+            assert main(["devices", *words, "--json"]) == 0
+            [row] = json.loads(capsys.readouterr().out)["devices"]
+            assert (row["would_mine"], row["reason"]) == (False, f"by the miner with pid {os.getpid()}")
+            assert main(["devices", *words]) == main(["check", *words]) == 0
+            shown = capsys.readouterr().out
+            assert f"in use: by the miner with pid {os.getpid()}" in shown
+            assert f"device asic:A: in use by the miner with pid {os.getpid()}" in shown
+        assert main(["devices", *words]) == 0
+        assert "ready" in capsys.readouterr().out
+    finally:
+        bus.close()
 
 
 class Recorder:

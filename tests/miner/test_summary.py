@@ -41,6 +41,7 @@ def test_the_keys_are_the_contract() -> None:
                 "energy_joules": None,
                 "energy_joules_by_source": {},
                 "joules_per_terahash": None,
+                "energy_modelled": False,
             }
         ],
         "sources": [
@@ -86,6 +87,7 @@ def test_what_it_took_and_what_that_cost_is_told_by_whose_word_it_is() -> None:
     assert told["devices"][0]["energy_joules"] == 100.0
     assert told["devices"][0]["energy_joules_by_source"] == {"rapl": 60.0, "model": 40.0}
     assert told["devices"][0]["joules_per_terahash"] == pytest.approx(20.0)
+    assert told["devices"][0]["energy_modelled"] is True
     assert json.dumps(told, allow_nan=False)
 
 

@@ -234,6 +234,24 @@ def test_nothing_is_compared_while_a_device_or_the_meter_is_not_known() -> None:
     assert not disagree(silent, Thresholds(overhead_w=40.0))
 
 
+def test_a_device_that_rests_after_a_cut_off_is_told_of_and_one_that_was_told_to_pause_is_not() -> None:
+    (rule,) = (rule for rule in rules(Thresholds()) if rule.name == "device-sick")
+    rests, told_to = device("a", state=State.PAUSED, fault="turned off for safety"), device("b", state=State.PAUSED)
+    assert rule.look(snapshot(rests, told_to)) == {"a": "turned off for safety"}
+
+
+def test_what_nobody_measured_is_marked_in_the_words_of_an_alarm() -> None:
+    modelled = replace(
+        snapshot(), consumption=(Consumption(Basis.WALL, 80.0, None, None), Consumption(Basis.MODEL, 90.0, None, None))
+    )
+    thresholds = Thresholds(budget_w=50.0)
+    found = {rule.name: rule.look(modelled) for rule in rules(thresholds)}
+    assert "90 W (model), and the wall gives 80 W" in found["meter-disagrees"][MINER]
+    alone = replace(modelled, consumption=modelled.consumption[1:])
+    found = {rule.name: rule.look(alone) for rule in rules(thresholds)}
+    assert found["power-over-budget"][MINER].endswith("(model)")
+
+
 def test_the_wall_is_heard_over_the_devices_about_the_budget() -> None:
     (rule,) = (rule for rule in rules(Thresholds(budget_w=100.0)) if rule.name == "power-over-budget")
     assert not rule.look(drawing(wall=99.0, devices=150.0))

@@ -197,9 +197,9 @@ def test_efficiency_and_money_say_whose_word_and_which_currency() -> None:
     assert value(view, "miner_consumption_watts", basis="wall") == 110
     assert value(view, "miner_consumption_joules_per_hash", basis="model") == 2e-11
     assert value(view, "miner_electricity_price_per_kilowatt_hour", currency="EUR") == 0.3
-    assert value(view, "miner_electricity_cost", currency="EUR") == -0.5
-    assert value(view, "miner_electricity_cost_per_share_difficulty", currency="EUR") == 1e-6
-    assert value(view, "miner_electricity_break_even_per_kilowatt_hour", currency="EUR") == 0.07
+    assert value(view, "miner_electricity_cost", currency="EUR", basis="wall") == -0.5
+    assert value(view, "miner_electricity_cost_per_share_difficulty", currency="EUR", basis="wall") == 1e-6
+    assert value(view, "miner_electricity_break_even_per_kilowatt_hour", currency="EUR", basis="wall") == 0.07
 
 
 def test_an_alarm_is_a_series_while_it_is_raised() -> None:

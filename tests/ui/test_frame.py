@@ -46,11 +46,12 @@ def test_the_facts_of_the_run_are_there_at_every_width(width: int) -> None:
 
 
 def test_a_wide_table_shows_all_that_is_known_of_a_device() -> None:
-    rows = compose(snapshot(metered()), 200, 40)
+    view = metered()
+    rows = compose(snapshot(replace(view, info=replace(view.info, virtual=False))), 200, 40)
     heading = next(row.text.split() for row in rows if row.text.startswith("device"))
     assert " ".join(heading) == "device state 10 s 1 min 15 min expected hits errors temp power activity model"
     line = next(" ".join(row.text.split()) for row in rows if row.text.startswith("asic:A1"))
-    assert line == ("asic:A1 (virtual) mining 58.1 MH/s 58.3 MH/s - 500 GH/s 42 3 61 °C 9.50 W ramp 3 of 5 Stick")
+    assert line == ("asic:A1 mining 58.1 MH/s 58.3 MH/s - 500 GH/s 42 3 61 °C 9.50 W ramp 3 of 5 Stick")
 
 
 def test_a_narrow_table_keeps_what_matters_most() -> None:
@@ -167,7 +168,37 @@ def test_where_nothing_is_known_of_power_no_line_says_so() -> None:
 
 def test_a_figure_of_the_operators_is_marked_as_such() -> None:
     view = snapshot(consumption=(Consumption(Basis.MODEL, 65.0, None, None),))
-    assert "65 W by the operator's figures" in words(compose(view, 120, 40))
+    assert "65 W (model) by the devices and the operator's figures" in words(compose(view, 120, 40))
+
+
+def test_whatever_follows_from_a_modelled_figure_is_marked_too() -> None:
+    view = snapshot(
+        consumption=(Consumption(Basis.MODEL, 65.0, 1e5, 21.4e-12),),
+        costs=Costs("EUR", Basis.MODEL, 0.24, spent=0.3112, per_difficulty=None, break_even_per_kwh=0.0876),
+    )
+    (row,) = [row for row in compose(view, 160, 40) if row.text.startswith("power")]
+    assert row.text == (
+        "power   65 W (model) by the devices and the operator's figures, 21.4 J/TH (model), 0.3112 EUR (model) spent, "
+        "breaks even at 0.0876 EUR/kWh (model)"
+    )
+    assert all(cell_len(row.text) <= 80 for row in compose(view, 80, 40))
+
+
+def test_the_watts_of_a_device_are_marked_where_nobody_measured_them_and_left_out_where_nobody_draws_them() -> None:
+    modelled = device("cpu:0", power_w=65.0, power_source="model")
+    measured = device("opencl:0", power_w=120.0, power_source="nvml")
+    text = [row.text for row in compose(snapshot(modelled, measured, metered()), 120, 40)]
+    assert any(row.startswith("cpu:0") and "65 W (model)" in row for row in text)
+    assert any(row.startswith("opencl:0") and "120 W" in row and "model" not in row for row in text)
+    assert any(row.startswith("asic:A1 (virtual)") and "W" not in row.replace("A1", "") for row in text)
+
+
+def test_a_device_that_rests_after_a_cut_off_is_shown_as_a_warning_and_one_that_was_told_to_pause_is_not() -> None:
+    rests, told = device("asic:A", state=State.PAUSED, fault="turned off for safety"), device("b", state=State.PAUSED)
+    styles = {row.text.split()[0]: row.style for row in compose(snapshot(rests, told), 120, 40) if row.text}
+    assert (styles["asic:A"], styles["b"]) == (WARNING, QUIET)
+    many = [device(f"d{number}") for number in range(40)]
+    assert any(row.text.startswith("asic:A") for row in compose(snapshot(*many, rests), 120, 24)), "it stands first"
 
 
 def test_raised_alarms_are_shown_in_the_colour_of_their_gravity_and_others_are_not() -> None:

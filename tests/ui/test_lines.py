@@ -6,6 +6,7 @@ from structlog import get_logger
 from structlog.testing import capture_logs
 
 from backends.base import State
+from miner.telemetry.snapshot import Basis, Consumption
 from miner.ui.lines import Line, Reporter, changes, status
 from tests.telemetry.snapshots import device, snapshot, source
 
@@ -28,9 +29,21 @@ def test_sources_and_blocks_are_left_to_the_engine_which_knows_the_reasons() -> 
 
 def test_a_device_that_changes_state_is_told_as_loudly_as_it_matters() -> None:
     mining = snapshot(device())
-    for state, level in ((State.PAUSED, "info"), (State.SICK, "warning"), (State.DEAD, "error")):
+    for state, level in (
+        (State.PAUSED, "warning"),
+        (State.MINING, "warning"),
+        (State.SICK, "warning"),
+        (State.DEAD, "error"),
+    ):
         values = {"device": "cpu:0", "state": str(state), "reason": "why"}
-        assert changes(mining, snapshot(device(state=state, fault="why"))) == [Line(level, "device_state", values)]
+        before = mining if state is not State.MINING else snapshot(device(state=State.STARTING))
+        assert changes(before, snapshot(device(state=state, fault="why"))) == [Line(level, "device_state", values)]
+    off = {"device": "cpu:0", "state": "off", "reason": "a kernel was refused"}
+    assert changes(mining, snapshot(device(state=State.OFF, fault=off["reason"]))) == [
+        Line("info", "device_state", off)
+    ]
+    paused = {"device": "cpu:0", "state": "paused"}
+    assert changes(mining, snapshot(device(state=State.PAUSED))) == [Line("info", "device_state", paused)]
 
 
 def test_a_device_that_is_gone_is_told() -> None:
@@ -58,6 +71,13 @@ def test_the_status_says_where_the_run_stands() -> None:
             "worthless": True,
         },
     )
+
+
+def test_the_status_marks_what_nobody_measured() -> None:
+    values = status(snapshot(consumption=(Consumption(Basis.MODEL, 65.0, 1e5, 21.4e-12),))).values
+    assert (values["power"], values["efficiency"]) == ("65 W (model)", "21.4 J/TH (model)")
+    values = status(snapshot(consumption=(Consumption(Basis.DEVICES, 65.0, 1e5, 21.4e-12),))).values
+    assert (values["power"], values["efficiency"]) == ("65 W", "21.4 J/TH")
 
 
 def test_the_status_leaves_out_what_is_unknown() -> None:

@@ -56,6 +56,7 @@ KIND = BoardKind(
     ),
     hashes_per_hz=float(BM1370.small_cores),
     proven=False,
+    chip_c_when_off=False,  # the diode is connected to nothing then
 )
 CORE_V = 1.15  # the only voltage that is ever set
 

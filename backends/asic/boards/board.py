@@ -55,6 +55,7 @@ class BoardKind:
     limits: Limits
     hashes_per_hz: float  # of the whole board: nominal hashes a second per hertz of core clock
     proven: bool  # seen on hardware; False needs `allow_unproven`
+    chip_c_when_off: bool = True  # whether its temperature can be read while it is off
 
 
 @dataclass(frozen=True, slots=True)

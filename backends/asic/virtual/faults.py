@@ -1,7 +1,7 @@
 """Faults on demand: what real boards do on their bad days, switched on for one virtual board.
 
 A fault is a name and a number. For most the number is the probability per occasion (1: always); DEAD_CHIP and
-STUCK_CORE name which one, HOT the degrees that the sensors show, UNPLUG and SILENCE the seconds after which it happens.
+STUCK_CORE name which one, HOT and COOLER degrees Celsius, UNPLUG and SILENCE the seconds after which it happens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Fault(StrEnum):
     DEAD_CHIP = "dead-chip"  # this chip of the chain (0: the first) says and does nothing
     STUCK_CORE = "stuck-core"  # this core reports the same nonce over and over
     HOT = "hot"  # chip and regulator are at least this hot, degrees Celsius
+    COOLER = "cooler"  # the cooler is off: while chips hash, whatever their clock, they near this many degrees Celsius
     SENSOR = "sensor"  # temperatures cannot be read
     SHORT = "short"  # an OUT transfer takes only part of its data
     SPLIT = "split"  # IN data comes in pieces, cut anywhere
@@ -29,7 +30,14 @@ class Fault(StrEnum):
     UNPLUG = "unplug"  # the plug is pulled, this many seconds after it was set
 
 
-DEFAULTS = {Fault.DEAD_CHIP: 0.0, Fault.STUCK_CORE: 0.0, Fault.HOT: 120.0, Fault.SILENCE: 0.0, Fault.UNPLUG: 0.0}
+DEFAULTS = {
+    Fault.DEAD_CHIP: 0.0,
+    Fault.STUCK_CORE: 0.0,
+    Fault.HOT: 120.0,
+    Fault.COOLER: 120.0,
+    Fault.SILENCE: 0.0,
+    Fault.UNPLUG: 0.0,
+}
 
 
 def parse_fault(text: str) -> tuple[Fault, float]:

@@ -245,7 +245,7 @@ class NodeSource:
         def done(outcome: list[FoundBlock | JournalError] | Exception) -> None:
             for found in [outcome] if isinstance(outcome, Exception) else outcome:
                 if not isinstance(found, FoundBlock):
-                    log.warning("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
+                    log.error("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
                 elif found.chain == self._options.network.value:
                     log.info("block_resubmitted", source=self.name, height=found.height, block=found.hash)
                     self._deliver(delivery.Deliver(found, None))

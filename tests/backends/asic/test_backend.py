@@ -128,6 +128,19 @@ def test_a_latched_board_says_so_and_what_to_do(tmp_path: Path) -> None:
     assert backend.probe()[0].unusable is None
 
 
+@pytest.mark.parametrize(("order", "rest_s"), [("compac-a1", 60.0), ("bitaxe-gamma", 300.0), ("compac-f", 60.0)])
+def test_a_board_that_rests_is_usable_and_says_until_when(tmp_path: Path, order: str, rest_s: float) -> None:
+    Latches(tmp_path).trip("A", "chip is at 96 degrees")
+    bus = VirtualBus([f"{order},serial=A"])
+    try:
+        [info] = AsicBackend(AsicOptions(), Host(tmp_path), buses=(bus,)).probe()
+    finally:
+        bus.close()
+    assert info.unusable is None and info.resting is not None
+    assert info.resting.reason == "chip is at 96 degrees"
+    assert info.resting.until - info.resting.since == pytest.approx(rest_s)
+
+
 def test_sticks_of_one_serial_number_are_told_apart_by_their_ports(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.plug(STICK)

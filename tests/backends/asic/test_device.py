@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -315,6 +316,42 @@ def test_after_three_trips_it_is_latched_and_no_start_goes_past_that(tmp_path: P
     third = device_of(board, Latches(tmp_path))
     with mining(third, feed):
         until(in_state(third, State.MINING))
+
+
+def test_a_board_that_rests_says_why_over_a_restart(tmp_path: Path) -> None:
+    board, feed, latches = FakeBoard(), FakeFeed(EASY), Latches(tmp_path)
+    slow = replace(QUICK, rest_s=60.0, blind_rest_s=60.0)
+    device = device_of(board, latches, slow)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: latches.rest("F1", 60.0))
+    board.values[Sensor.CHIP_C] = 40.0
+    again = device_of(board, Latches(tmp_path), slow)
+    with mining(again, feed):
+        until(in_state(again, State.PAUSED))
+        assert "resting: chip is at 90 degrees" in str(again.telemetry().fault)
+
+
+def test_a_board_that_returns_while_its_miner_runs_is_noted_as_rested(tmp_path: Path) -> None:
+    board, feed, latches = FakeBoard(), FakeFeed(EASY), Latches(tmp_path)
+    device = device_of(board, latches)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.values[Sensor.CHIP_C] = 90.0
+        until(lambda: latches.rest("F1", 0.0))
+        board.values[Sensor.CHIP_C] = 40.0
+        until(in_state(device, State.MINING))
+        until(lambda: latches.rest("F1", 0.0) is None)
+
+
+def test_a_board_that_rested_while_nothing_drove_it_is_noted_as_rested_at_its_start(tmp_path: Path) -> None:
+    Latches(tmp_path, wall=lambda: time.time() - 1000.0).trip("F1", "chip is at 90 degrees")
+    assert Latches(tmp_path).rest("F1", 60.0)
+    device = device_of(FakeBoard(), Latches(tmp_path))
+    with mining(device, FakeFeed(EASY)):
+        until(in_state(device, State.MINING))
+    assert Latches(tmp_path).rest("F1", 60.0) is None
 
 
 def test_nothing_is_powered_before_the_first_look_at_the_sensors_when_it_is_hot() -> None:

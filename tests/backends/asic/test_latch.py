@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backends.asic.latch import Latches, Record
+from backends.base import Rest
 
 
 class Wall:
@@ -32,9 +33,9 @@ def test_what_is_latched_outlives_the_process_until_a_person_says_so(tmp_path: P
 
 def test_without_a_folder_it_is_kept_for_the_run() -> None:
     latches = Latches(None, Wall())
-    latches.trip("a")
+    latches.trip("a", "too hot")
     latches.latch("a", "hot")
-    assert latches.record("a") == Record((Wall.now,), "hot")
+    assert latches.record("a") == Record((Wall.now,), "hot", "too hot")
     assert latches.unlatch("a")
     assert latches.record("a") == Record()
 
@@ -58,6 +59,8 @@ def test_where_nothing_can_be_written_it_is_kept_for_the_run(tmp_path: Path) -> 
         '{"trips": 3, "latched": null}',
         '{"trips": ["x"], "latched": null}',
         '{"trips": [], "latched": 1}',
+        '{"format": 2, "trips": [], "latched": null, "resting": 1}',
+        '{"format": "2", "trips": [], "latched": null}',
         '{"trips": [NaN], "latched": null}',
         '{"trips": [1' + 400 * "0" + '], "latched": null}',
         60_000 * "[",
@@ -83,6 +86,64 @@ def test_a_clock_that_was_set_back_makes_no_trip_one_of_the_future(tmp_path: Pat
     latches.trip("a")
     wall.now -= 1000
     assert latches.ages_s("a") == [0.0]
+
+
+def test_a_board_that_was_cut_off_rests_and_says_why_and_until_when(tmp_path: Path) -> None:
+    wall = Wall()
+    latches = Latches(tmp_path, wall)
+    assert latches.rest("a", 60.0) is None
+    latches.trip("a", "chip is at 96 degrees")
+    cut_off = Rest("chip is at 96 degrees", wall.now, wall.now + 60.0)
+    wall.now += 59
+    assert Latches(tmp_path, wall).rest("a", 60.0) == cut_off
+    wall.now += 1000
+    assert latches.rest("a", 60.0) == cut_off, "it was not released: it is hot still, or nothing drives it"
+    latches.release("a")
+    assert Latches(tmp_path, wall).rest("a", 60.0) is None
+    assert len(latches.record("a").trips) == 1, "the cut-off still counts"
+
+
+def test_a_latched_board_does_not_rest_as_it_does_not_come_back(tmp_path: Path) -> None:
+    latches = Latches(tmp_path, Wall())
+    latches.trip("a", "hot")
+    latches.latch("a", "hot, three times")
+    assert latches.rest("a", 60.0) is None
+
+
+def test_a_record_of_an_earlier_version_is_read_and_its_board_rests_for_an_unknown_reason(tmp_path: Path) -> None:
+    wall = Wall()
+    latches = Latches(tmp_path, wall)
+    latches.trip("a")
+    (tmp_path / "asic" / "a.json").write_text(f'{{"serial": "a", "trips": [{wall.now}], "latched": null}}')
+    assert latches.record("a") == Record((wall.now,))
+    wall.now += 59
+    assert latches.rest("a", 60.0) == Rest("the record does not say why", Wall.now, Wall.now + 60.0)
+    wall.now += 1
+    assert latches.rest("a", 60.0) is None
+    latches.latch("a", "hot")
+    assert latches.unlatch("a")
+
+
+def test_a_record_of_a_newer_version_keeps_its_board_off_and_says_so(tmp_path: Path) -> None:
+    latches = Latches(tmp_path, Wall())
+    latches.trip("a", "hot")
+    path = tmp_path / "asic" / "a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    assert "a newer version of the miner wrote it" in str(latches.record("a").latched)
+    assert latches.unlatch("a")
+
+
+def test_unlatching_a_board_that_is_not_latched_forgets_none_of_its_cut_offs(tmp_path: Path) -> None:
+    latches = Latches(tmp_path, Wall())
+    latches.trip("a", "hot")
+    assert not latches.unlatch("a")
+    assert latches.record("a") == Record((Wall.now,), None, "hot")
+
+
+def test_a_reason_is_kept_in_a_bounded_length(tmp_path: Path) -> None:
+    latches = Latches(tmp_path, Wall())
+    latches.trip("a", "x" * 100_000)
+    assert latches.record("a").resting == "x" * 500
 
 
 def test_the_record_stays_short(tmp_path: Path) -> None:

@@ -197,6 +197,14 @@ def test_a_restart_shortens_neither_the_rest_nor_the_record() -> None:
     assert board(latched="twice").standing is Standing.LATCHED
 
 
+def test_a_board_that_is_blind_while_it_is_off_rests_as_long_over_a_restart() -> None:
+    again = board(now=100.0, tripped_at=(0.0,))
+    blind = Look(Readings({}), settled=False)
+    assert again.handle(blind, 100.0) == again.handle(blind, 299.0) == []
+    assert again.handle(blind, 300.0) == [Release()]
+    assert board(now=300.0, tripped_at=(0.0,)).standing is Standing.ALLOWED
+
+
 def test_without_sensors_only_the_driver_is_watched() -> None:
     safety = Safety(replace(LIMITS, throttle_c=None, cutoff_c=None), frozenset(), 0.0)
     nothing = Look(Readings({}), settled=True)

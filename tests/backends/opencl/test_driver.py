@@ -152,6 +152,15 @@ def test_the_cutoff_stops_a_card_and_it_goes_on_where_it_was_when_it_is_cool() -
     assert len(bench.feed.taken) == 1
 
 
+def test_a_card_that_is_stopped_for_its_heat_is_told_of_once_and_so_is_its_end() -> None:
+    told: list[str] = []
+    bench = Bench(log=lambda event, **_: told.append(event))
+    bench.step(READY, at(60.0))
+    for celsius in (96.0, 97.0, 80.0, 70.0, 70.0):
+        bench.step(at(celsius), after_s=1.0)
+    assert [event for event in told if event.startswith("card_")] == ["card_stopped", "card_cooled"]
+
+
 def test_a_warm_card_is_told_to_work_less() -> None:
     bench = Bench()
     bench.step(READY, at(80.0))

@@ -66,7 +66,7 @@ class BitaxeGamma(VirtualBoard):
     def _chip_c(self) -> float | None:
         if self.faults.value(Fault.SENSOR) is not None:
             return None
-        return self.shown_c(self.heat.celsius(self._output_w(), 0.3 + 0.7 * self.fan.fan))
+        return self.shown_c(self.body_c(self._output_w(), 0.3 + 0.7 * self.fan.fan))
 
     def _regulator_c(self) -> float:
         if self.faults.value(Fault.SENSOR) is not None:

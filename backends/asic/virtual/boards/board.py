@@ -55,8 +55,11 @@ class Heat:
 
     def celsius(self, power_w: float, cooling: float = 1.0) -> float:
         """Now, had this power been drawn since the last call; cooling: 1 as specified, less with a slower fan."""
+        return self.nearing(AMBIENT_C + power_w * self._kelvin_per_w / max(cooling, 0.2))
+
+    def nearing(self, end: float) -> float:
+        """Degrees Celsius now, had the body neared `end` degrees since the last call."""
         now = self._clock()
-        end = AMBIENT_C + power_w * self._kelvin_per_w / max(cooling, 0.2)
         self._celsius = end + (self._celsius - end) * math.exp((self._at_s - now) / self._time_constant_s)
         self._at_s = now
         return self._celsius
@@ -86,6 +89,13 @@ class VirtualBoard:
         if not self.chain.busy:
             return idle_w
         return idle_w + kind.nominal_w * 0.95 * self.chain.hps / kind.nominal_hps * (volts / nominal_v) ** 2
+
+    def body_c(self, power_w: float, cooling: float = 1.0) -> float:
+        """Degrees Celsius of the chips, had this power been drawn since the last call; cooling: as for `Heat`."""
+        uncooled_c = self.faults.value(Fault.COOLER)
+        if uncooled_c is None or not self.chain.busy:
+            return self.heat.celsius(power_w, cooling)
+        return self.heat.nearing(uncooled_c)
 
     def shown_c(self, celsius: float) -> float:
         """What a sensor in a body of this temperature shows."""

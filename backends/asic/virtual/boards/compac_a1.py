@@ -63,7 +63,7 @@ class CompacA1(VirtualBoard):
         """Input volts and amperes, core volts and amperes, two temperatures, fan: a byte each."""
         power_w = self.power_w(self.core_v, _NOMINAL_V) if self.on else 0.25
         core_v = self.core_v if self.on else 0.0
-        celsius = self.heat.celsius(power_w, self.fan)
+        celsius = self.body_c(power_w, self.fan)
         warm = 0 if self.faults.value(Fault.SENSOR) is not None else _temperature(self.shown_c(celsius))
         return bytes(
             (
