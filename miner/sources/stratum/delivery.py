@@ -246,6 +246,8 @@ class Delivery:
     def _act_on(self, channel: Channel, submission: Submission, reason: Reason | None, text: str) -> list[Effect]:
         share = submission.share
         match reason:
+            case Reason.LOW_DIFFICULTY if share.hash > share.job.share_target:
+                return [Say("warning", "bare_block_refused", {"job": share.job.key, "text": text})]
             case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
                 fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
                 return [Say("warning", "share_refused_though_proved", fields)]

@@ -338,6 +338,17 @@ def test_each_share_is_answered_once_with_its_reason(reply: dict[str, Any], reas
     assert (answer.accepted, answer.reason) == (reason is None, reason)
 
 
+def test_a_bare_block_that_a_pool_refuses_is_called_one() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 1e6), notify(nbits="207fffff"))
+    (job,) = table.jobs
+    bare = replace(share_of(replace(job, share_target=job.network_target), block=True), job=job)
+    (request,) = table.submit(bare)
+    table.answer(request, None, LOW)
+    assert [answer.reason for answer in table.answers] == [Reason.LOW_DIFFICULTY]
+    assert table.said == ["bare_block_refused"]
+
+
 def test_a_number_for_a_job_goes_back_as_a_number() -> None:
     table = joined()
     assert table.submit(share_of(easy(table, notify(7))))[0]["params"][1] == 7
