@@ -194,6 +194,18 @@ class NoticeFirst:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtranonceFirst:
+    """mining.set_extranonce before what is said; jobs that were sent keep the extranonce they had."""
+
+    extranonce2_size: int | None = None  # None: as large as it was
+
+    def __call__(self, call: Call) -> None:
+        session = call.session
+        session.set_extranonce(session.pool.fresh_extranonce(), self.extranonce2_size or session.terms.extranonce2_size)
+        call.honestly()
+
+
+@dataclass(frozen=True, slots=True)
 class JobFirst:
     """A new job overtakes what was on its way; a clean one makes the share in hand honestly stale."""
 

@@ -1,6 +1,6 @@
 """One pool, over all of its connections: what it announced, what it was sent, what it taught us. Decides, without I/O.
 
-    connected --> StratumClient ... Ready --> SourceUp, the newest job that was announced meanwhile
+    connected --> StratumClient ... Ready --> SourceUp, the jobs that were announced meanwhile
         ^                                        |  notify: NewJob      share: proved, then sent or held
         |                                        v
         +------------ disconnected: SourceDown; shares under way wait for a session that is resumed
@@ -11,7 +11,7 @@ What becomes of shares is `delivery`'s business.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from miner.sources.stratum import messages, protocol
@@ -30,9 +30,22 @@ from miner.work.share import Share
 MASK_ASKS = 3  # in one connection
 MASK_ANSWER_S = 10.0
 BAD_JOBS = 8  # in a row
+EARLY_JOBS = 16  # the newest that came before the connection was ready
 NO_WORK_S = 600.0  # connected without a job of late
 HANGS_UP_S = 5.0  # a pool that closes so soon after a question does not want it
 REMARKS = 20  # lines of log about one connection's oddities a minute
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """A job that came before the connection was ready, with what it is made of: the words in force when it came.
+
+    The version mask is not among them. A new mask holds at once, for jobs of before, too (BIP 310).
+    """
+
+    notify: Notify
+    difficulty: float
+    extranonce: tuple[bytes, int] | None  # None: it came before the answer to subscribe, which brings the extranonce
 
 
 @dataclass(slots=True)
@@ -44,9 +57,8 @@ class _Connection:
     port: int
     began: float
     maker: JobMaker | None = None  # from subscribing on
-    extranonce1: bytes | None = None
-    extranonce2_size: int = 0
-    announced: tuple[Notify, float] | None = None  # came before we were ready; with the difficulty of then
+    extranonce: tuple[bytes, int] | None = None  # extranonce1 and the size of extranonce2, for the jobs that follow
+    early: deque[_Early] = field(default_factory=lambda: deque(maxlen=EARLY_JOBS))
     resumed: bool = False
     ready_at: float | None = None
     job: Job | None = None
@@ -146,7 +158,7 @@ class Pool:
             self._configures, self._trying_without = False, True
             return True
         disliked = ending is Ending.NOT_SUBSCRIBED or (hung_up and Asked.SUBSCRIBE in waiting)
-        if disliked and self._resume is not None and connection.extranonce1 is None:
+        if disliked and self._resume is not None and connection.extranonce is None:
             self._resume = None
             return True
         if hung_up and self._just_asked(connection, Asked.EXTRANONCE, now):
@@ -191,8 +203,7 @@ class Pool:
             case messages.SetDifficulty(difficulty):
                 connection.channel.difficulty = difficulty
             case messages.SetExtranonce(extranonce1, size):
-                connection.extranonce1, connection.extranonce2_size = extranonce1, size
-                self._extranonce = extranonce1, size
+                connection.extranonce = self._extranonce = extranonce1, size
             case messages.SetVersionMask(mask):
                 if self._configures and self._options.version_mask:
                     connection.mask_ignored = False
@@ -229,7 +240,10 @@ class Pool:
         effects = self._delivery.joined(self._session, resumed=resumed)
         connection.channel.joined, connection.resumed = True, resumed
         self._resume, self._extranonce = result.session_id, extranonce
-        connection.extranonce1, connection.extranonce2_size = extranonce
+        connection.extranonce = extranonce
+        for _ in range(len(connection.early)):
+            early = connection.early.popleft()
+            connection.early.append(replace(early, extranonce=early.extranonce or extranonce))
         return effects
 
     def _on_ready(self, connection: _Connection, now: float, wall: float) -> list[Effect]:
@@ -238,9 +252,9 @@ class Pool:
             # The pool may have hung up by chance, and nobody rolls versions for the rest of a day: ask once more.
             self._ask_mask(connection, self._options.version_mask, now)
         effects: list[Effect] = [SourceUp(self._name)]
-        if connection.announced is not None:
-            notify, difficulty = connection.announced
-            effects += self._announce(connection, notify, difficulty, now, wall)
+        for early in connection.early:
+            effects += self._announce(connection, early, now, wall)
+        connection.early.clear()
         return effects
 
     def _on_redirect(self, connection: _Connection, params: list[Any], now: float) -> list[Effect]:
@@ -260,20 +274,17 @@ class Pool:
     # ---- jobs
 
     def _on_notify(self, connection: _Connection, notify: Notify, now: float, wall: float) -> list[Effect]:
+        job = _Early(notify, connection.channel.difficulty, connection.extranonce)
         if connection.ready_at is None:
-            connection.announced = notify, connection.channel.difficulty
+            connection.early.append(job)
             return []
-        return self._announce(connection, notify, connection.channel.difficulty, now, wall)
+        return self._announce(connection, job, now, wall)
 
-    def _announce(
-        self, connection: _Connection, notify: Notify, difficulty: float, now: float, wall: float
-    ) -> list[Effect]:
-        assert connection.extranonce1 is not None and connection.maker is not None
-        under = Circumstances(
-            connection.extranonce1, connection.extranonce2_size, difficulty, mask=connection.channel.granted or 0
-        )
+    def _announce(self, connection: _Connection, job: _Early, now: float, wall: float) -> list[Effect]:
+        assert job.extranonce is not None and connection.maker is not None
+        under = Circumstances(*job.extranonce, job.difficulty, mask=connection.channel.granted or 0)
         try:
-            made = connection.maker.make(notify, under, now, easing=self._delivery.allowance.easing)
+            made = connection.maker.make(job.notify, under, now, easing=self._delivery.allowance.easing)
             if made is not None:
                 self._audit(made)
         except BadJob as error:
