@@ -23,6 +23,7 @@ from miner.sources.stratum.messages import MAX_TEXT
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Ending, StratumClient
+from miner.sources.stratum.questions import Question, Questions
 from miner.sources.stratum.redirect import Redirect
 from miner.sources.stratum.refusal import reason_of
 from miner.sources.stratum.rolling import Style, VersionBits
@@ -68,6 +69,7 @@ class Channel:
     """The present connection, as far as shares are concerned."""
 
     client: StratumClient
+    questions: Questions = field(default_factory=Questions)
     joined: bool = False  # subscribed: whether the session was resumed is known
     granted: int | None = None  # version mask; None: no version rolling
     settling: bool = False  # another mask has been asked for
@@ -219,6 +221,8 @@ class Delivery:
         if channel.workers.get(share.device):
             return own.user
         if share.device not in channel.asked:
+            if not channel.questions.asks(Question.WORKERS):
+                return ours.user
             channel.asked[share.device] = now
             channel.client.authorize_worker(share.device, own.user, own.password)
         return ours.user if share.block else None

@@ -467,6 +467,15 @@ async def test_check_says_what_is_wrong(
             await StratumSource(options(pool)).check()
 
 
+@pytest.mark.parametrize("how", ["close", "error"])
+async def test_check_goes_on_without_what_a_pool_hangs_up_on_and_says_so(how: str) -> None:
+    with VirtualPool() as pool:
+        pool.do(faults.HangsUpOn(frozenset({"version-rolling"}), how).install)
+        findings = "\n".join(await StratumSource(options(pool)).check())
+    assert "question_left_out: mining.configure version-rolling" in findings
+    assert "no version rolling" in findings
+
+
 # ---- options
 
 
