@@ -150,7 +150,7 @@ class Pool:
             return [], False
         self._delivery.bits.forget_under_way()
         left_out = self._learn(connection, ending, now)
-        effects = [effect for question in sorted(left_out) for effect in self._say_left_out(question)]
+        effects = self._say_left_out(left_out)
         effects.append(SourceDown(self._name, f"{ending}: {text}" if text else str(ending)))
         if self._resume is None:
             effects += self._delivery.give_up("the connection ended")
@@ -169,14 +169,19 @@ class Pool:
             self._resume = None
         return left_out
 
-    def _say_left_out(self, question: Question) -> list[Effect]:
-        for_good = self._questions.refused(question)
-        if (question, for_good) in self._said:
-            return []
-        self._said.add((question, for_good))
-        until = "until the miner ends" if for_good else "until a connection stands without it"
-        text = f"the pool ended the connection after it, so it is left out {until}: {WITHOUT[question]}"
-        return [Say("warning", "question_left_out", {"question": str(question), "text": text})]
+    def _say_left_out(self, questions: frozenset[Question]) -> list[Effect]:
+        """One line of log for all that is left out at one time. A question is said once, and again if it is for good."""
+        effects: list[Effect] = []
+        for for_good, until in ((False, "until a connection stands without"), (True, "until the miner ends")):
+            new = {(question, for_good) for question in questions if self._questions.refused(question) is for_good}
+            names = [question for question in Question if (question, for_good) in new - self._said]
+            self._said |= new
+            if names:
+                text = f"the pool ended the connection on this, so it is left out {until}"
+                without = "; ".join(WITHOUT[question] for question in names)
+                fields = {"questions": ", ".join(names), "text": f"{text}: {without}"}
+                effects.append(Say("warning", "question_left_out", fields))
+        return effects
 
     # ---- what the pool says
 

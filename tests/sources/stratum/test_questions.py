@@ -258,6 +258,20 @@ class World:
                 self.model.new_job()
 
 
+def test_what_is_left_out_is_said_in_one_line_with_what_it_means() -> None:
+    world = a_world(frozenset({"version-rolling", "suggest"}), "close")
+    settle(world, 20)
+    said = [effect.fields for effect in world.said if effect.event == "question_left_out"]
+    first, last = said[0], said[-1]
+    assert first["questions"] == (
+        "mining.configure version-rolling, mining.configure minimum-difficulty, mining.configure subscribe-extranonce"
+    )
+    assert "until a connection stands" in first["text"] and "devices do not roll version bits" in first["text"]
+    assert last["questions"] == SUGGEST and "until the miner ends: the pool chooses the difficulty" in last["text"]
+    for_good = [fields["questions"] for fields in said if "until the miner ends" in fields["text"]]
+    assert for_good == [VERSION, SUGGEST]
+
+
 EASY = 2.0**-30
 OPTIONS = options(
     user="me.{device}", first_device="cpu0", suggest_difficulty=EASY, minimum_difficulty=EASY, silence_s=40.0
