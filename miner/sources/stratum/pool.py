@@ -170,7 +170,7 @@ class Pool:
         return left_out
 
     def _say_left_out(self, questions: frozenset[Question]) -> list[Effect]:
-        """One line of log for all that is left out at one time. A question is said once, and again if it is for good."""
+        """One line of log for all that is left out at one time. A question is said once, and once more if for good."""
         effects: list[Effect] = []
         for for_good, until in ((False, "until a connection stands without"), (True, "until the miner ends")):
             new = {(question, for_good) for question in questions if self._questions.refused(question) is for_good}

@@ -14,6 +14,7 @@ from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.delivery import Learnt, Leave
 from miner.sources.stratum.pool import BAD_JOBS, EARLY_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
+from miner.sources.stratum.questions import HANGS_UP_S
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.shares import ANSWER_S
 from miner.work.events import NewJob, SourceDown, SourceUp
@@ -651,6 +652,22 @@ def test_a_pool_that_hangs_up_on_extranonce_subscribe_is_not_asked_again() -> No
     table.requests.clear()
     table.join()
     assert "mining.extranonce.subscribe" not in methods(table.requests)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_difficulty_is_suggested_once_the_question_before_it_cannot_be_what_a_pool_hangs_up_on(
+    *, answered: bool
+) -> None:
+    table = joined(suggest_difficulty=512.0)
+    assert "mining.suggest_difficulty" not in methods(table.requests)
+    if answered:
+        table.answer(table.last("mining.extranonce.subscribe"), None, [20, "Not supported.", None])
+    else:
+        table.tick(HANGS_UP_S - 0.1)
+        assert table.hear() == []
+        table.tick(0.1)
+    (suggest,) = table.hear()
+    assert (suggest["method"], suggest["params"]) == ("mining.suggest_difficulty", [512])
 
 
 def test_a_redirection_leads_there_and_a_bad_one_is_said() -> None:

@@ -88,6 +88,21 @@ def test_version_rolling_comes_back_at_once_and_first() -> None:
     assert questions.give_back(2.0 + HANGS_UP_S, HANGS_UP_S) is SUGGEST
 
 
+def test_of_several_extensions_in_one_request_the_one_that_came_back_is_to_blame() -> None:
+    questions = Questions()
+    questions.asked(0.0, VERSION, Question.MINIMUM, Question.EXTENSION)
+    close(questions, 0.0, ready=False)
+    questions.asked(1.0, questions.give_back(1.0, 0.0) or SUGGEST)
+    questions.answered(VERSION, taken=True)
+    assert questions.give_back(10.0, HANGS_UP_S) is None
+    assert questions.left_out == {Question.EXTENSION}  # one at a time
+    close(questions, 60.0)
+    questions.asked(61.0, VERSION, Question.MINIMUM)
+    assert close(questions, 61.0, ready=False) == {Question.MINIMUM}
+    assert questions.refused(Question.MINIMUM)
+    assert questions.asks(VERSION)
+
+
 def test_a_close_long_after_a_question_has_nothing_to_do_with_it() -> None:
     questions = Questions()
     questions.asked(0.0, SUGGEST)
