@@ -296,8 +296,6 @@ class Pool:
         effects = self._delivery.joined(self._session, resumed=resumed)
         connection.channel.joined, connection.resumed = True, resumed
         self._resume, self._extranonce = result.session_id, extranonce
-        if self._questions.refused(Question.RESUME):
-            self._resume = None
         connection.extranonce = extranonce
         for _ in range(len(connection.early)):
             early = connection.early.popleft()
