@@ -516,6 +516,15 @@ def test_a_pool_that_refuses_a_bare_block_is_sent_one_again_after_a_pause_with_t
     assert isinstance(submit, Submit) and submit.share.block
 
 
+def test_a_source_that_comes_back_under_its_name_is_sent_bare_blocks_anew() -> None:
+    desk = Desk("pool")
+    desk.answer(desk.share(desk.up(job=a_job(share_target=HARD, network_target=EASY))), Reason.LOW_DIFFICULTY)
+    desk.manager.choose_among((), 1.0)
+    desk.manager.dismiss("pool", 1.0)
+    desk.manager.choose_among(("pool",), 2.0)
+    assert desk.share(desk.up(job=a_job(share_target=HARD, network_target=EASY)), 1).block
+
+
 def test_a_share_that_solves_a_block_goes_out_while_bare_blocks_are_withheld(desk: Desk) -> None:
     job = desk.up(job=a_job(share_target=EASY - 9, network_target=EASY))
     desk.answer(desk.share(job, 0), Reason.LOW_DIFFICULTY)

@@ -104,6 +104,12 @@ def test_a_job_that_came_before_the_answer_to_subscribe_gets_the_extranonce_of_t
     assert len(table.submit(share_of(early.job))) == 1
 
 
+def test_a_job_and_its_extranonce_may_both_come_before_the_answer_to_subscribe() -> None:
+    words = notice("mining.set_difficulty", 2.0**-26), notice("mining.set_extranonce", "0a0b0c0d", 4), notify()
+    _, (early,) = almost_ready(*words, before_subscribed=True)
+    assert early.job.payload.under.extranonce1.hex() == "0a0b0c0d"
+
+
 def test_a_mask_that_comes_between_a_job_and_ready_holds_for_that_job() -> None:
     _, (early,) = almost_ready(notify(), notice("mining.set_version_mask", "00006000"))
     assert early.job.version_mask == 0x6000
