@@ -30,6 +30,7 @@ from miner.telemetry.snapshot import WINDOWS_S, Snapshot
 from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
+    BareBlocksWithheld,
     Event,
     Finish,
     Found,
@@ -306,6 +307,8 @@ class Engine:
                     if self._share_log:
                         self._share_log.sent(share)
                     self._sources[share.job.source].submit(share)
+                case BareBlocksWithheld(source, count):
+                    log.warning("bare_blocks_withheld", source=source, count=count)
                 case Finish():
                     self.finish(effect)
 

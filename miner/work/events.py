@@ -112,6 +112,14 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class BareBlocksWithheld:
+    """Tell the operator: so many bare blocks were not sent to this source since the last one, which it had refused."""
+
+    source: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The run is over: a limit was reached (ok) or nothing is left to mine on (not ok)."""
 
@@ -119,4 +127,4 @@ class Finish:
     reason: str
 
 
-Effect = Serve | Retire | Submit | Finish
+Effect = Serve | Retire | Submit | BareBlocksWithheld | Finish

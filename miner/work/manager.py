@@ -18,8 +18,9 @@ What becomes of a job (several of a source live at once):
 What becomes of a hit:
 
       Found --> meets a share target of its own --> its job lives -----> Submit
-            --> solves a block ----------------------------------------> Submit, whatever else is true, but one on
-                                                                         each parent until that one is refused
+            --> solves a block ----------------------------------------> Submit as a block, whatever else is true:
+                                                                         one on each parent until that one is refused,
+                                                                         and what misses the share target as `bare` says
             |                          +-> its job is dead: withheld
             +-> neither: it proved the device's health                 Submit --> PENDING --> Answered, or
                                                                        UNANSWERED after ANSWER_S (blocks never)
@@ -37,9 +38,11 @@ from typing import assert_never
 from miner.chain.target import DIFFICULTY_ONE, Target
 
 from .account import Account
+from .bare import BareBlocks
 from .errors import UnknownSource
 from .events import (
     Answered,
+    BareBlocksWithheld,
     Effect,
     Event,
     Finish,
@@ -106,6 +109,7 @@ class Manager:
         self._strategy = strategy
         self._served: Job | None = None
         self._outbox = Outbox()
+        self._bare = BareBlocks()
         self._shares: Counter[str] = Counter()
         self._best: int | None = None  # the lowest hash yet
         self._began = False
@@ -212,6 +216,7 @@ class Manager:
         for share in [share for share in self.pending.values() if share.job.source == name]:
             self._abandon(share)
         self._tips.forget(name)
+        self._bare.forget(name)
         gone = self._sources.pop(name)
         self._former[name] = gone.account
         retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
@@ -335,11 +340,13 @@ class Manager:
         job = found.job
         source = self._source(job.source)
         self._best = found.hash if self._best is None else min(self._best, found.hash)
-        block = found.hash <= job.network_target
-        if not block and found.hash > job.share_target:
+        solves, bare = found.hash <= job.network_target, found.hash > job.share_target
+        if bare and not solves:
             return []
         stale = found.stale or job.id not in source.live
-        if not self._worth_sending(found, stale=stale):
+        # Two blocks on one parent never both count: the second one is a share like any other, while its job lives.
+        block = solves and (stale or not self._outbox.carries(job, now))
+        if not self._worth_sending(found, now, block=block, stale=stale):
             source.account = source.account.kept_back()
             return []
         share = self._outbox.share(found, now, block=block, stale=stale)
@@ -349,17 +356,21 @@ class Manager:
         source.account = source.account.sent()
         if (lost := self._outbox.crowded_out()) is not None:
             self._abandon(lost)
-        return [Submit(share)]
+        withheld = self._bare.sent(job.source) if bare else 0
+        told: list[Effect] = [BareBlocksWithheld(job.source, withheld)] if withheld else []
+        return [*told, Submit(share)]
 
-    def _worth_sending(self, found: Found, *, stale: bool) -> bool:
+    def _worth_sending(self, found: Found, now: float, *, block: bool, stale: bool) -> bool:
         """Shares of living jobs always; a hit that is nothing but a block, unless its parent has one of ours.
 
-        Two blocks on one parent never both count. Where every other hash solves one (regtest), only this keeps the
-        source from drowning in them.
+        Where every other hash solves a block (regtest), only this keeps the source from drowning in them.
         """
         job = found.job
         if found.hash <= job.share_target and job.share_target != job.network_target:
-            return not stale or found.hash <= job.network_target
+            return block or not stale
+        if found.hash > job.share_target and not self._bare.wanted(job.source, now):
+            self._bare.withhold(job.source)
+            return False
         return not self._outbox.solved(job) and not self._blocks_under_way()
 
     def _settle(self, answer: Answer, now: float) -> None:
@@ -367,6 +378,7 @@ class Manager:
         share = self._outbox.settle(answer)
         if share is None:
             return
+        self._bare.answered(share, answer, now)
         source = self._sources[share.job.source]
         difficulty = answer.difficulty
         if difficulty is None:

@@ -47,6 +47,14 @@ class Outbox:
         """Whether a block of ours on this job's parent was sent to its source, and not refused."""
         return (job.source, job.prev_hash) in self._solved
 
+    def carries(self, job: Job, now: float) -> bool:
+        """Whether a block of ours on this job's parent was accepted, or has waited less than BLOCK_S for its answer."""
+        id_ = self._solved.get((job.source, job.prev_hash))
+        if id_ is None:
+            return False
+        waiting = self._pending.get(id_)
+        return waiting is None or now - waiting.found_at < BLOCK_S
+
     def share(self, found: Found, now: float, *, block: bool, stale: bool) -> Share | None:
         """The share to send, pending from now on; None where the same hit was sent before."""
         job, hit = found.job, found.hit

@@ -20,7 +20,7 @@ class Share:
     version: int  # full header value
     ntime: int
     hash: int  # as compared with targets
-    block: bool  # at most the network target: send it whatever else is true
+    block: bool  # solves the first block on its parent: send it whatever else is true
     stale: bool  # its job was dead when it was found; only blocks are sent then
     found_at: float  # seconds, monotonic
 

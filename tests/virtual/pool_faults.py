@@ -65,6 +65,66 @@ class Deaf:
         call.session.muted = True
 
 
+# ---- of questions that a pool does not want
+
+
+def _extension(name: str) -> Callable[[Call], bool]:
+    return lambda call: call.message["method"] == "mining.configure" and name in call.message["params"][0]
+
+
+def _further_worker(call: Call) -> bool:
+    users = call.session.users
+    return call.message["method"] == "mining.authorize" and bool(users) and call.message["params"][0] not in users
+
+
+OPTIONAL: dict[str, Callable[[Call], bool]] = {
+    "version-rolling": _extension("version-rolling"),
+    "minimum-difficulty": _extension("minimum-difficulty"),
+    "subscribe-extranonce": _extension("subscribe-extranonce"),
+    "second configure": lambda call: call.message["method"] == "mining.configure" and call.session.configured > 0,
+    "resume": lambda call: call.message["method"] == "mining.subscribe" and len(call.message["params"]) > 1,
+    "extranonce": lambda call: call.message["method"] == "mining.extranonce.subscribe",
+    "suggest": lambda call: call.message["method"] == "mining.suggest_difficulty",
+    "workers": _further_worker,
+}
+OPTIONAL_STEPS = (
+    "mining.configure",
+    "mining.subscribe",
+    "mining.authorize",
+    "mining.extranonce.subscribe",
+    "mining.suggest_difficulty",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HangsUpOn:
+    """Ends the connection for each optional question of these; `how`: close, error (and close), late (8 s) or deaf."""
+
+    names: frozenset[str]
+    how: str = "close"
+
+    def __call__(self, call: Call) -> None:
+        session = call.session
+        if not any(OPTIONAL[name](call) for name in self.names):
+            call.honestly()
+            return
+        match self.how:
+            case "late":
+                session.wire.later(8.0, session.wire.close)
+                return
+            case "deaf":
+                session.muted = True
+                return
+            case "error":
+                session.refuse(call.message, 20, "Unknown method")
+        session.broken = True
+        session.wire.close()
+
+    def install(self, pool: Pool) -> None:
+        for step in OPTIONAL_STEPS:
+            pool.always(step, self)
+
+
 # ---- of the answer
 
 
@@ -190,6 +250,18 @@ class NoticeFirst:
 
     def __call__(self, call: Call) -> None:
         call.session.notice(self.method, list(self.params))
+        call.honestly()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtranonceFirst:
+    """mining.set_extranonce before what is said; jobs that were sent keep the extranonce they had."""
+
+    extranonce2_size: int | None = None  # None: as large as it was
+
+    def __call__(self, call: Call) -> None:
+        session = call.session
+        session.set_extranonce(session.pool.fresh_extranonce(), self.extranonce2_size or session.terms.extranonce2_size)
         call.honestly()
 
 

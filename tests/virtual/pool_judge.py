@@ -162,6 +162,7 @@ class Rules:
     generation: int
     difficulty: float | None  # in the place of the job's own, for pools that apply a new one at once
     latest_ntime: int
+    blocks_count: bool = True  # a block that misses the difficulty is taken: False at public-pool
 
 
 def judge(share: Submission, job: SentJob | None, rules: Rules, seen: Callable[[bytes], bool]) -> Verdict:
@@ -190,8 +191,8 @@ def judge(share: Submission, job: SentJob | None, rules: Rules, seen: Callable[[
     if job.generation != rules.generation:
         return refused(Reason.STALE, header, block=block)
     difficulty = job.difficulty if rules.difficulty is None else rules.difficulty
-    if value > target_of(difficulty) and not block:
-        return refused(Reason.LOW_DIFFICULTY, header)
+    if value > target_of(difficulty) and not (block and rules.blocks_count):
+        return refused(Reason.LOW_DIFFICULTY, header, block=block)
     if seen(header):
         return refused(Reason.DUPLICATE, header, block=block)
     return Verdict(share.user, share.job, None, Fraction(difficulty), header, block)

@@ -319,6 +319,7 @@ class Session:
             generation=self.pool.generation,
             difficulty=self.difficulty if self.terms.applies_at_once else None,
             latest_ntime=int(self.pool.clock()) + self.terms.ntime_ahead_s,
+            blocks_count=self.terms.blocks_count,
         )
         return judge(share, self.seat.jobs.get(share.job), rules, self.pool.seen)
 

@@ -134,6 +134,7 @@ class Terms:
     vardiff: Vardiff | None = None
     suggested: Suggested = Suggested.HONOUR
     applies_at_once: bool = False  # a new difficulty judges shares of old jobs too
+    blocks_count: bool = True  # a block that misses the difficulty is taken: False at public-pool
     # Work
     version: int = 0x20000000
     nbits: int = UNREACHABLE_NBITS

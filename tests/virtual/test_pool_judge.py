@@ -55,6 +55,20 @@ def test_a_recorded_share_with_one_thing_changed_is_refused(vector: dict[str, An
         assert judge(changed, job, its_rules, lambda _: False).reason is Reason.LOW_DIFFICULTY
 
 
+@pytest.mark.golden("stratum_v1_shares")
+def test_a_block_that_misses_the_difficulty_is_taken_where_the_pool_counts_blocks(vector: dict[str, Any]) -> None:
+    job, share, its_rules = captured(vector)
+    regtest = replace(job, params=[*job.params[:6], "207fffff", *job.params[7:]], difficulty=1e30)
+    for nonce in range(64):
+        bare = replace(share, nonce=nonce)
+        taken, refused = (
+            judge(bare, regtest, replace(its_rules, blocks_count=counts), lambda _: False) for counts in (True, False)
+        )
+        assert refused.reason is Reason.LOW_DIFFICULTY
+        assert taken.accepted is taken.block is refused.block
+    assert judge(share, job, replace(its_rules, blocks_count=False), lambda _: False).accepted
+
+
 @pytest.mark.golden("stratum_v1_merkle")
 def test_recorded_branches_fold_to_their_root(vector: dict[str, Any]) -> None:
     params = ["1", "00" * 32, vector["coinb1"], vector["coinb2"], vector["branches"], "00000002", "1705ae3a", "0", True]

@@ -7,9 +7,11 @@ import pytest
 from miner.chain.target import DIFFICULTY_ONE
 from miner.work import outbox as outbox_module
 from miner.work.account import Account
+from miner.work.bare import FIRST_PAUSE_S
 from miner.work.errors import UnknownSource
 from miner.work.events import (
     Answered,
+    BareBlocksWithheld,
     Effect,
     Event,
     Finish,
@@ -487,11 +489,46 @@ def test_a_block_that_was_refused_makes_room_for_another_on_its_parent(desk: Des
     assert desk.share(job, 3).block
 
 
-def test_shares_of_a_pool_are_sent_whether_or_not_they_solve_blocks(desk: Desk) -> None:
-    job = desk.up(job=a_job(share_target=EASY, network_target=EASY - 9))
-    assert [desk.share(job, nonce, EASY - 9).block for nonce in range(3)] == [True] * 3
-    harder_than_the_network = desk.up(job=a_job(share_target=EASY - 9, network_target=EASY, prev_hash=bytes(32)))
-    assert [desk.share(harder_than_the_network, nonce, EASY - 9).block for nonce in range(3)] == [True] * 3
+@pytest.mark.parametrize(("share_target", "network_target"), [(EASY, EASY - 9), (EASY - 9, EASY)])
+def test_every_share_of_a_pool_is_sent_and_the_first_that_solves_its_parent_is_the_block(
+    desk: Desk, share_target: int, network_target: int
+) -> None:
+    job = desk.up(job=a_job(share_target=share_target, network_target=network_target))
+    shares = [desk.share(job, nonce, EASY - 9) for nonce in range(3)]
+    assert [share.block for share in shares] == [True, False, False]
+    desk.answer(shares[0], Reason.OTHER)
+    assert desk.share(job, 3, EASY - 9).block  # the refused one did not solve the parent
+
+
+def test_a_pool_that_refuses_a_bare_block_is_sent_one_again_after_a_pause_with_the_count_of_those_withheld(
+    desk: Desk,
+) -> None:
+    job = desk.up(job=a_job(share_target=HARD, network_target=EASY))
+    desk.answer(desk.share(job, 0), Reason.LOW_DIFFICULTY)
+    for nonce in range(1, 301):
+        assert desk(a_found(job, EASY, nonce)) == []
+    assert desk.account().submitted == 1 and desk.account().withheld == 300
+    following = desk.up(job=a_job(share_target=HARD, network_target=EASY, prev_hash=OTHER_PREV))
+    assert desk(a_found(following, EASY, 1)) == []  # another parent changes nothing
+    desk.now = FIRST_PAUSE_S
+    told, submit = desk(a_found(following, EASY, 2))
+    assert told == BareBlocksWithheld("pool", 301)
+    assert isinstance(submit, Submit) and submit.share.block
+
+
+def test_a_source_that_comes_back_under_its_name_is_sent_bare_blocks_anew() -> None:
+    desk = Desk("pool")
+    desk.answer(desk.share(desk.up(job=a_job(share_target=HARD, network_target=EASY))), Reason.LOW_DIFFICULTY)
+    desk.manager.choose_among((), 1.0)
+    desk.manager.dismiss("pool", 1.0)
+    desk.manager.choose_among(("pool",), 2.0)
+    assert desk.share(desk.up(job=a_job(share_target=HARD, network_target=EASY)), 1).block
+
+
+def test_a_share_that_solves_a_block_goes_out_while_bare_blocks_are_withheld(desk: Desk) -> None:
+    job = desk.up(job=a_job(share_target=EASY - 9, network_target=EASY))
+    desk.answer(desk.share(job, 0), Reason.LOW_DIFFICULTY)
+    assert desk.share(job, 1, EASY - 9).block
 
 
 def test_it_ends_after_so_many_accepted_shares() -> None:

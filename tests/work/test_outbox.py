@@ -94,3 +94,13 @@ def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     put(outbox, 0)  # forgotten by now
     assert outbox.share(a_found(other, EASY), 0.0, block=True, stale=False)
     assert outbox.solved(other) and not outbox.solved(JOB)
+
+
+def test_a_parent_carries_a_block_until_it_is_refused_or_has_waited_too_long() -> None:
+    outbox = Outbox()
+    assert not outbox.carries(JOB, 0.0)
+    block = put(outbox, 1, block=True)
+    assert outbox.carries(JOB, BLOCK_S - 1)
+    assert not outbox.carries(JOB, BLOCK_S)
+    outbox.settle(answer(block, accepted=True))
+    assert outbox.carries(JOB, BLOCK_S)

@@ -23,6 +23,7 @@ from miner.sources.stratum.messages import MAX_TEXT
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Ending, StratumClient
+from miner.sources.stratum.questions import Question, Questions
 from miner.sources.stratum.redirect import Redirect
 from miner.sources.stratum.refusal import reason_of
 from miner.sources.stratum.rolling import Style, VersionBits
@@ -68,6 +69,7 @@ class Channel:
     """The present connection, as far as shares are concerned."""
 
     client: StratumClient
+    questions: Questions = field(default_factory=Questions)
     joined: bool = False  # subscribed: whether the session was resumed is known
     granted: int | None = None  # version mask; None: no version rolling
     settling: bool = False  # another mask has been asked for
@@ -219,6 +221,8 @@ class Delivery:
         if channel.workers.get(share.device):
             return own.user
         if share.device not in channel.asked:
+            if not channel.questions.asks(Question.WORKERS):
+                return ours.user
             channel.asked[share.device] = now
             channel.client.authorize_worker(share.device, own.user, own.password)
         return ours.user if share.block else None
@@ -246,6 +250,8 @@ class Delivery:
     def _act_on(self, channel: Channel, submission: Submission, reason: Reason | None, text: str) -> list[Effect]:
         share = submission.share
         match reason:
+            case Reason.LOW_DIFFICULTY if share.hash > share.job.share_target:
+                return [Say("warning", "bare_block_refused", {"job": share.job.key, "text": text})]
             case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
                 fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
                 return [Say("warning", "share_refused_though_proved", fields)]

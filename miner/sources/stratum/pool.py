@@ -1,6 +1,6 @@
 """One pool, over all of its connections: what it announced, what it was sent, what it taught us. Decides, without I/O.
 
-    connected --> StratumClient ... Ready --> SourceUp, the newest job that was announced meanwhile
+    connected --> StratumClient ... Ready --> SourceUp, the jobs that were announced meanwhile
         ^                                        |  notify: NewJob      share: proved, then sent or held
         |                                        v
         +------------ disconnected: SourceDown; shares under way wait for a session that is resumed
@@ -11,7 +11,7 @@ What becomes of shares is `delivery`'s business.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from miner.sources.stratum import messages, protocol
@@ -21,6 +21,7 @@ from miner.sources.stratum.job import CLOCK_OFF_S, Circumstances, JobMaker, Made
 from miner.sources.stratum.messages import Notify
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Asked, Ended, Ending, Manner, StratumClient
+from miner.sources.stratum.questions import WITHOUT, Loss, Question, Questions
 from miner.sources.stratum.redirect import Redirect, Redirector
 from miner.sources.stratum.rolling import VersionBits
 from miner.work.events import NewJob, SourceDown, SourceUp
@@ -30,9 +31,26 @@ from miner.work.share import Share
 MASK_ASKS = 3  # in one connection
 MASK_ANSWER_S = 10.0
 BAD_JOBS = 8  # in a row
+EARLY_JOBS = 16  # the newest that came before the connection was ready
 NO_WORK_S = 600.0  # connected without a job of late
-HANGS_UP_S = 5.0  # a pool that closes so soon after a question does not want it
 REMARKS = 20  # lines of log about one connection's oddities a minute
+_LOSSES = {  # the others have nothing to do with what the pool was asked
+    Ending.CLOSED: Loss.CLOSED,
+    Ending.NOT_SUBSCRIBED: Loss.CLOSED,
+    Ending.SILENT: Loss.DEAF,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """A job that came before the connection was ready, with what it is made of: the words in force when it came.
+
+    The version mask is not among them. A new mask holds at once, for jobs of before, too (BIP 310).
+    """
+
+    notify: Notify
+    difficulty: float
+    extranonce: tuple[bytes, int] | None  # None: it came before the answer to subscribe, which brings the extranonce
 
 
 @dataclass(slots=True)
@@ -44,9 +62,8 @@ class _Connection:
     port: int
     began: float
     maker: JobMaker | None = None  # from subscribing on
-    extranonce1: bytes | None = None
-    extranonce2_size: int = 0
-    announced: tuple[Notify, float] | None = None  # came before we were ready; with the difficulty of then
+    extranonce: tuple[bytes, int] | None = None  # extranonce1 and the size of extranonce2, for the jobs that follow
+    early: deque[_Early] = field(default_factory=lambda: deque(maxlen=EARLY_JOBS))
     resumed: bool = False
     ready_at: float | None = None
     job: Job | None = None
@@ -55,6 +72,8 @@ class _Connection:
     mask_asks: int = 0
     mask_asked_at: float | None = None  # under way since
     mask_ignored: bool = False
+    mask_asked_as: Question = Question.MASK
+    to_ask: deque[Question] = field(default_factory=deque)  # once nothing else is under way
     warned: set[str] = field(default_factory=set)
     remarks: deque[float] = field(default_factory=lambda: deque(maxlen=REMARKS))
 
@@ -72,9 +91,8 @@ class Pool:
         self._resume: str | None = None
         self._extranonce: tuple[bytes, int] | None = None  # of the last session
         self._tip = b""  # what the newest job builds on
-        self._configures = True
-        self._trying_without = False  # the present connection finds out whether configure is what the pool dislikes
-        self._subscribes_extranonce = options.subscribe_extranonce
+        self._questions = Questions()
+        self._said: set[tuple[Question, bool]] = set()  # left out, and whether for good: each is said once
 
     # ---- what can be read
 
@@ -101,25 +119,29 @@ class Pool:
 
     def connected(self, port: int, now: float) -> None:
         """A connection stands, to this port; begin the conversation."""
-        options = self._options
+        options, questions = self._options, self._questions
+        asks = questions.asks
         client = StratumClient(
             Manner(
                 user=options.worker().user,
                 password=options.worker().password,
                 agent=options.agent,
                 resume=self._resume,
-                mask=options.version_mask,
-                minimum_difficulty=options.minimum_difficulty,
-                configure=self._configures,
-                subscribe_extranonce=self._subscribes_extranonce,
-                suggest_difficulty=options.suggest_difficulty,
+                mask=options.version_mask if asks(Question.VERSION_ROLLING) else 0,
+                minimum_difficulty=options.minimum_difficulty if asks(Question.MINIMUM) else None,
+                extranonce_extension=options.subscribe_extranonce and asks(Question.EXTENSION),
                 configure_s=options.configure_s,
                 answer_s=options.answer_s,
                 silence_s=options.silence_s,
             )
         )
-        self._connection = _Connection(client, Channel(client), port, now)
+        self._connection = _Connection(client, Channel(client, questions), port, now)
         client.start(now)
+        self._note_asked(client, now)
+
+    def _note_asked(self, client: StratumClient, now: float) -> None:
+        for questions in client.optional_questions():
+            self._questions.asked(now, *questions)
 
     def disconnected(self, ending: Ending, text: str, now: float) -> tuple[list[Effect], bool]:
         """The connection is gone; what to do, and whether to come again at once, having learnt something."""
@@ -127,37 +149,39 @@ class Pool:
         if connection is None:
             return [], False
         self._delivery.bits.forget_under_way()
-        learnt = self._learn(connection, ending, now)
-        effects: list[Effect] = [SourceDown(self._name, f"{ending}: {text}" if text else str(ending))]
+        left_out = self._learn(connection, ending, now)
+        effects = self._say_left_out(left_out)
+        effects.append(SourceDown(self._name, f"{ending}: {text}" if text else str(ending)))
         if self._resume is None:
             effects += self._delivery.give_up("the connection ended")
-        return effects, learnt
+        return effects, bool(left_out)
 
-    def _learn(self, connection: _Connection, ending: Ending, now: float) -> bool:
-        """What a pool that hangs up on a question will not be asked again."""
-        waiting = connection.client.waiting_for
-        trying, self._trying_without = self._trying_without, False
-        hung_up = ending is Ending.CLOSED
-        if trying and not (hung_up and self._just_asked(connection, Asked.MASK, now)):
-            self._configures = True  # it was not that, or nobody knows
-        elif trying:
-            return True
-        if hung_up and Asked.CONFIGURE in waiting and connection.ready_at is None and self._configures:
-            self._configures, self._trying_without = False, True
-            return True
-        disliked = ending is Ending.NOT_SUBSCRIBED or (hung_up and Asked.SUBSCRIBE in waiting)
-        if disliked and self._resume is not None and connection.extranonce1 is None:
+    def _learn(self, connection: _Connection, ending: Ending, now: float) -> frozenset[Question]:
+        """Which questions are left out from now on, because the pool hung up on them."""
+        client = connection.client
+        self._note_asked(client, now)
+        loss = _LOSSES.get(ending, Loss.OTHER)
+        if ending is Ending.NOT_SUBSCRIBED and connection.channel.joined:
+            loss = Loss.OTHER  # said of a share
+        ready = connection.ready_at is not None
+        left_out = self._questions.lost(loss, now, heard_at=client.heard_at, ready=ready)
+        if not self._questions.asks(Question.RESUME):
             self._resume = None
-            return True
-        if hung_up and self._just_asked(connection, Asked.EXTRANONCE, now):
-            self._subscribes_extranonce = False
-            return True
-        return False
+        return left_out
 
-    def _just_asked(self, connection: _Connection, asked: Asked, now: float) -> bool:
-        """Whether this was asked at the moment of being ready, that moment is near, and there is no answer yet."""
-        ready_at = connection.ready_at
-        return ready_at is not None and now - ready_at < HANGS_UP_S and asked in connection.client.waiting_for
+    def _say_left_out(self, questions: frozenset[Question]) -> list[Effect]:
+        """One line of log for all that is left out at one time. A question is said once, and once more if for good."""
+        effects: list[Effect] = []
+        for for_good, until in ((False, "until a connection stands without"), (True, "until the miner ends")):
+            new = {(question, for_good) for question in questions if self._questions.refused(question) is for_good}
+            names = [question for question in Question if (question, for_good) in new - self._said]
+            self._said |= new
+            if names:
+                text = f"the pool ended the connection on this, so it is left out {until}"
+                without = "; ".join(WITHOUT[question] for question in names)
+                fields = {"questions": ", ".join(names), "text": f"{text}: {without}"}
+                effects.append(Say("warning", "question_left_out", fields))
+        return effects
 
     # ---- what the pool says
 
@@ -166,11 +190,13 @@ class Pool:
         connection = self._connection
         if connection is None:
             return []
+        self._note_asked(connection.client, now)
         effects: list[Effect] = []
         for event in connection.client.receive(data, now):
             effects += self._event(connection, event, now, wall)
             if effects and isinstance(effects[-1], Leave):
                 return effects
+        effects += self._question(connection, now)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
     def tick(self, now: float, wall: float) -> list[Effect]:
@@ -182,7 +208,39 @@ class Pool:
                 effects += self._event(connection, event, now, wall)
             effects += connection.channel.tick(now)
             effects += self._watch(connection, now)
+            effects += self._question(connection, now)
         return [*effects, *self._delivery.send_held(self._channel, now)]
+
+    def _question(self, connection: _Connection, now: float) -> list[Effect]:
+        """Ask the next optional question, one at a time, so that a pool that hangs up shows which one it was."""
+        questions, to_ask = self._questions, connection.to_ask
+        self._note_asked(connection.client, now)
+        effects: list[Effect] = [
+            Say("info", "question_asked_again", {"question": str(question), "text": "the pool took it this time"})
+            for question in sorted(questions.tick(now, connection.client.heard_at))
+        ]
+        if connection.ready_at is None:
+            return effects
+        while to_ask and not questions.busy(now):
+            self._ask(connection, to_ask.popleft(), now)
+        if not to_ask:
+            again = questions.give_back(now, now - connection.ready_at)
+            if again is not None:
+                self._ask(connection, again, now)
+        return effects
+
+    def _ask(self, connection: _Connection, question: Question, now: float) -> None:
+        options, client = self._options, connection.client
+        if not self._questions.asks(question):
+            return
+        match question:
+            case Question.VERSION_ROLLING:
+                self._ask_mask(connection, options.version_mask, question, now)
+            case Question.EXTRANONCE if options.subscribe_extranonce and not client.extranonce_granted:
+                client.subscribe_extranonce()
+            case Question.SUGGEST if options.suggest_difficulty is not None:
+                client.suggest_difficulty(options.suggest_difficulty)
+        self._note_asked(client, now)
 
     def _event(self, connection: _Connection, event: protocol.Event, now: float, wall: float) -> list[Effect]:
         match event:
@@ -191,10 +249,9 @@ class Pool:
             case messages.SetDifficulty(difficulty):
                 connection.channel.difficulty = difficulty
             case messages.SetExtranonce(extranonce1, size):
-                connection.extranonce1, connection.extranonce2_size = extranonce1, size
-                self._extranonce = extranonce1, size
+                connection.extranonce = self._extranonce = extranonce1, size
             case messages.SetVersionMask(mask):
-                if self._configures and self._options.version_mask:
+                if self._questions.asks(Question.VERSION_ROLLING) and self._options.version_mask:
                     connection.mask_ignored = False
                     return self._grant(connection, mask & self._options.version_mask, now)
             case messages.ReconnectAsked(params):
@@ -208,13 +265,22 @@ class Pool:
                 return self._remark(connection, "method_unknown", method, now)
             case protocol.Ignored(text):
                 return self._remark(connection, "line_ignored", text, now)
-            case protocol.MaskGranted(mask, again):
+            case protocol.MaskGranted(mask, again, refused):
+                if again:
+                    self._questions.answered(connection.mask_asked_as, taken=not refused)
+                elif mask is not None:
+                    for question in (Question.VERSION_ROLLING, Question.MINIMUM, Question.EXTENSION):
+                        self._questions.answered(question, taken=not refused)
                 return self._on_mask(connection, mask, again=again, now=now)
             case protocol.Joined(result):
                 return self._on_joined(connection, result)
             case protocol.Ready():
                 return self._on_ready(connection, now, wall)
+            case protocol.OptionAnswered(asked, refused):
+                question = Question.SUGGEST if asked is Asked.SUGGEST else Question.EXTRANONCE
+                self._questions.answered(question, taken=not refused)
             case protocol.WorkerAnswered(device, accepted, text):
+                self._questions.answered(Question.WORKERS, taken=accepted)
                 return connection.channel.judge_worker(device, text, accepted=accepted)
             case protocol.Submitted(request, answer):
                 return self._delivery.answered(connection.channel, request, answer)
@@ -229,21 +295,27 @@ class Pool:
         if not resumed:
             self._session += 1
         connection.maker = JobMaker(self._name, self._session)
+        self._questions.answered(Question.RESUME, taken=True)
         effects = self._delivery.joined(self._session, resumed=resumed)
         connection.channel.joined, connection.resumed = True, resumed
         self._resume, self._extranonce = result.session_id, extranonce
-        connection.extranonce1, connection.extranonce2_size = extranonce
+        connection.extranonce = extranonce
+        for _ in range(len(connection.early)):
+            early = connection.early.popleft()
+            connection.early.append(replace(early, extranonce=early.extranonce or extranonce))
         return effects
 
     def _on_ready(self, connection: _Connection, now: float, wall: float) -> list[Effect]:
         connection.ready_at = connection.job_at = now
-        if self._trying_without and self._options.version_mask:
-            # The pool may have hung up by chance, and nobody rolls versions for the rest of a day: ask once more.
-            self._ask_mask(connection, self._options.version_mask, now)
+        # Where the pool hung up on version rolling before, that may have been by chance, and without it devices lose
+        # most: it is asked for first. Shares wait for the answer, which says whether they have five fields or six.
+        again = self._questions.give_back(now, 0.0)
+        connection.to_ask.extend([again] if again is not None else [])
+        connection.to_ask.extend((Question.EXTRANONCE, Question.SUGGEST))
         effects: list[Effect] = [SourceUp(self._name)]
-        if connection.announced is not None:
-            notify, difficulty = connection.announced
-            effects += self._announce(connection, notify, difficulty, now, wall)
+        for early in connection.early:
+            effects += self._announce(connection, early, now, wall)
+        connection.early.clear()
         return effects
 
     def _on_redirect(self, connection: _Connection, params: list[Any], now: float) -> list[Effect]:
@@ -263,20 +335,17 @@ class Pool:
     # ---- jobs
 
     def _on_notify(self, connection: _Connection, notify: Notify, now: float, wall: float) -> list[Effect]:
+        job = _Early(notify, connection.channel.difficulty, connection.extranonce)
         if connection.ready_at is None:
-            connection.announced = notify, connection.channel.difficulty
+            connection.early.append(job)
             return []
-        return self._announce(connection, notify, connection.channel.difficulty, now, wall)
+        return self._announce(connection, job, now, wall)
 
-    def _announce(
-        self, connection: _Connection, notify: Notify, difficulty: float, now: float, wall: float
-    ) -> list[Effect]:
-        assert connection.extranonce1 is not None and connection.maker is not None
-        under = Circumstances(
-            connection.extranonce1, connection.extranonce2_size, difficulty, mask=connection.channel.granted or 0
-        )
+    def _announce(self, connection: _Connection, job: _Early, now: float, wall: float) -> list[Effect]:
+        assert job.extranonce is not None and connection.maker is not None
+        under = Circumstances(*job.extranonce, job.difficulty, mask=connection.channel.granted or 0)
         try:
-            made = connection.maker.make(notify, under, now, easing=self._delivery.allowance.easing)
+            made = connection.maker.make(job.notify, under, now, easing=self._delivery.allowance.easing)
             if made is not None:
                 self._audit(made)
         except BadJob as error:
@@ -353,7 +422,6 @@ class Pool:
         if mask is None:
             connection.mask_ignored = again
             return []
-        self._configures = True
         mask &= self._options.version_mask
         job = connection.job
         connection.mask_ignored = again and job is not None and bool(mask & job.version)
@@ -375,12 +443,14 @@ class Pool:
             return
         if connection.mask_ignored or connection.mask_asked_at is not None or connection.mask_asks >= MASK_ASKS:
             return
-        self._ask_mask(connection, granted & ~job.version, now)
+        if self._questions.asks(Question.MASK):
+            self._ask_mask(connection, granted & ~job.version, Question.MASK, now)
 
-    def _ask_mask(self, connection: _Connection, mask: int, now: float) -> None:
+    def _ask_mask(self, connection: _Connection, mask: int, question: Question, now: float) -> None:
         connection.mask_asks += 1
-        connection.mask_asked_at, connection.channel.settling = now, True
-        connection.client.ask_mask(mask)
+        connection.mask_asked_at, connection.mask_asked_as = now, question
+        connection.channel.settling = True
+        connection.client.ask_mask(mask, question)
 
     # ---- shares
 

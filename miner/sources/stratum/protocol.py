@@ -3,8 +3,8 @@
                  configure_s of silence,
     start()      an answer, or an error             a result            true, or null
    ---------> CONFIGURE ----------------> SUBSCRIBE --------> AUTHORIZE -------------> READY
-                 |  (left out where nothing is        |                   |
-                 |   asked, or the pool hangs up)     | an error          | false, an error
+                 |  (left out where there is          |                   |
+                 |   nothing to ask for)              | an error          | false, an error
                  v                                    v                   v
                SUBSCRIBE                     Ended(NOT_SUBSCRIBED)  Ended(NOT_AUTHORIZED)
 
@@ -16,6 +16,7 @@ nothing more comes out. `receive` raises nothing, whatever the bytes.
 from __future__ import annotations
 
 import math
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any
@@ -24,10 +25,16 @@ from miner.sources.stratum import messages
 from miner.sources.stratum.errors import BadLine, BadMessage, FloodOfBytes, LineTooLong
 from miner.sources.stratum.lines import Lines, decode, encode
 from miner.sources.stratum.messages import Answer, Configured, Notice, Subscribed
+from miner.sources.stratum.questions import Question
 
 MIN_BIT_COUNT = 2
 MAX_BAD_LINES = 32  # in a row
 MAX_REQUESTS = 8192  # unanswered
+_EXTENSIONS = {
+    "version-rolling": Question.VERSION_ROLLING,
+    "minimum-difficulty": Question.MINIMUM,
+    "subscribe-extranonce": Question.EXTENSION,
+}
 METHOD_NOT_FOUND = (20, "Method not found", None)
 
 
@@ -67,6 +74,7 @@ class MaskGranted:
 
     mask: int | None
     again: bool
+    refused: bool = False  # the answer was an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,14 @@ class WorkerAnswered:
     device: str
     accepted: bool
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptionAnswered:
+    """The answer to mining.extranonce.subscribe or mining.suggest_difficulty. Some pools refuse it and obey it."""
+
+    asked: Asked
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +129,7 @@ class Ended:
     text: str
 
 
-Event = Notice | MaskGranted | Joined | Ready | WorkerAnswered | Submitted | Ignored | Ended
+Event = Notice | MaskGranted | Joined | Ready | WorkerAnswered | OptionAnswered | Submitted | Ignored | Ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +141,8 @@ class Manner:
     agent: str
     resume: str | None = None  # session id
     mask: int = 0  # to ask for; 0: do not ask
-    minimum_difficulty: float | None = None
-    configure: bool = True
-    subscribe_extranonce: bool = True
-    suggest_difficulty: float | None = None
+    minimum_difficulty: float | None = None  # to ask for
+    extranonce_extension: bool = True  # whether to ask for it beside one of these
     configure_s: float = 10.0
     answer_s: float = 30.0
     silence_s: float = 180.0
@@ -154,6 +168,7 @@ class StratumClient:
         self._next_id = 1
         self._asked: dict[str, Asked] = {}
         self._workers: dict[str, str] = {}  # request -> device
+        self._optional: list[frozenset[Question]] = []  # asked since this was last taken, a set for each request
         self._since = 0.0  # when the present state began
         self._heard_at = 0.0
         self._bad_lines = 0
@@ -162,13 +177,23 @@ class StratumClient:
     # ---- what can be read
 
     @property
+    def extranonce_granted(self) -> bool:
+        """Whether the answer to configure says that the pool may change the extranonce."""
+        return self._extranonce_granted
+
+    @property
+    def heard_at(self) -> float:
+        """When the last bytes came."""
+        return self._heard_at
+
+    @property
     def ready(self) -> bool:
         """Whether shares may be sent."""
         return self._state is _State.READY
 
     @property
     def waiting_for(self) -> frozenset[Asked]:
-        """What was asked and not answered: where a pool hangs up, this is why."""
+        """What was asked and not answered."""
         return frozenset(self._asked.values())
 
     @property
@@ -182,6 +207,11 @@ class StratumClient:
         self._out.clear()
         return data
 
+    def optional_questions(self) -> list[frozenset[Question]]:
+        """The optional questions that went out since the last call, a set for each request."""
+        questions, self._optional = self._optional, []
+        return questions
+
     # ---- what happens
 
     def start(self, now: float) -> None:
@@ -189,7 +219,8 @@ class StratumClient:
         self._heard_at = now
         extensions, parameters = self._extensions()
         if extensions:
-            self._ask(Asked.CONFIGURE, "mining.configure", [extensions, parameters])
+            questions = frozenset(_EXTENSIONS[extension] for extension in extensions)
+            self._ask(Asked.CONFIGURE, "mining.configure", [extensions, parameters], questions)
             self._enter(_State.CONFIGURE, now)
         else:
             self._subscribe(now)
@@ -229,10 +260,19 @@ class StratumClient:
         """Send a share; its request id. Raises LineTooLong, which the bounds of options and messages rule out."""
         return self._ask(Asked.SUBMIT, "mining.submit", list(params))
 
-    def ask_mask(self, mask: int) -> None:
-        """Configure version rolling once more, for other bits."""
+    def ask_mask(self, mask: int, question: Question = Question.MASK) -> None:
+        """Configure version rolling once the connection is ready: for other bits, or because it was left out before."""
         parameters = {"version-rolling.mask": f"{mask:08x}", "version-rolling.min-bit-count": _bit_count(mask)}
-        self._ask(Asked.MASK, "mining.configure", [["version-rolling"], parameters])
+        self._ask(Asked.MASK, "mining.configure", [["version-rolling"], parameters], {question})
+
+    def subscribe_extranonce(self) -> None:
+        """Ask the pool to change the extranonce, should it want to, instead of closing the connection."""
+        self._ask(Asked.EXTRANONCE, "mining.extranonce.subscribe", [], {Question.EXTRANONCE})
+
+    def suggest_difficulty(self, difficulty: float) -> None:
+        """Ask for a difficulty. ckpool ignores this before authorization; some pools take integers only, from 1 on."""
+        number = int(difficulty) if difficulty >= 1 else difficulty
+        self._ask(Asked.SUGGEST, "mining.suggest_difficulty", [number], {Question.SUGGEST})
 
     def authorize_again(self) -> None:
         """The pool has forgotten who we are."""
@@ -240,7 +280,7 @@ class StratumClient:
 
     def authorize_worker(self, device: str, user: str, password: str) -> None:
         """One more worker on this connection."""
-        request = self._ask(Asked.WORKER, "mining.authorize", [user, password])
+        request = self._ask(Asked.WORKER, "mining.authorize", [user, password], {Question.WORKERS})
         self._workers[request] = device
 
     # ---- lines
@@ -284,7 +324,7 @@ class StratumClient:
             case Asked.SUBMIT:
                 return [Submitted(answer.id, answer)]
             case Asked.EXTRANONCE | Asked.SUGGEST:
-                return []  # whatever it is; some say "method not found" and obey
+                return [OptionAnswered(asked, answer.refused)]
 
     def _on_configured(self, answer: Answer, asked: Asked, now: float) -> list[Event]:
         """Silence, an error and null all mean no; for a second configure they mean that nothing has changed."""
@@ -296,12 +336,13 @@ class StratumClient:
             except BadMessage as error:
                 events.append(Ignored(str(error)))
         if asked is Asked.MASK:
-            return [*events, MaskGranted(granted.mask if granted else None, again=True)]
+            return [*events, MaskGranted(granted.mask if granted else None, again=True, refused=answer.refused)]
         if granted is not None and granted.subscribe_extranonce:
             self._extranonce_granted = True
         if self._state is _State.CONFIGURE:
             self._subscribe(now)
-        return [*events, MaskGranted(granted.mask & self._manner.mask if granted else 0, again=False)]
+        mask = granted.mask & self._manner.mask if granted else 0
+        return [*events, MaskGranted(mask, again=False, refused=answer.refused)]
 
     def _on_subscribed(self, answer: Answer, now: float) -> list[Event]:
         if answer.refused:
@@ -321,11 +362,6 @@ class StratumClient:
         if self._state is not _State.AUTHORIZE:
             return []
         self._enter(_State.READY, now)
-        if self._manner.subscribe_extranonce and not self._extranonce_granted:
-            self._ask(Asked.EXTRANONCE, "mining.extranonce.subscribe", [])
-        suggested = self._manner.suggest_difficulty
-        if suggested is not None:  # ckpool ignores it before authorization; some want an integer where it is one
-            self._ask(Asked.SUGGEST, "mining.suggest_difficulty", [int(suggested) if suggested >= 1 else suggested])
         return [Ready()]
 
     # ---- ours
@@ -334,8 +370,6 @@ class StratumClient:
         manner = self._manner
         extensions: list[str] = []
         parameters: dict[str, Any] = {}
-        if not manner.configure:
-            return extensions, parameters
         if manner.mask:
             extensions.append("version-rolling")
             parameters["version-rolling.mask"] = f"{manner.mask:08x}"
@@ -343,17 +377,20 @@ class StratumClient:
         if manner.minimum_difficulty is not None:
             extensions.append("minimum-difficulty")
             parameters["minimum-difficulty.value"] = manner.minimum_difficulty
-        if extensions and manner.subscribe_extranonce:
+        if extensions and manner.extranonce_extension:
             extensions.append("subscribe-extranonce")
         return extensions, parameters
 
     def _subscribe(self, now: float) -> None:
         resume = [self._manner.resume] if self._manner.resume is not None else []
-        self._ask(Asked.SUBSCRIBE, "mining.subscribe", [self._manner.agent, *resume])
+        optional = {Question.RESUME} if resume else set()
+        self._ask(Asked.SUBSCRIBE, "mining.subscribe", [self._manner.agent, *resume], optional)
         self._enter(_State.SUBSCRIBE, now)
 
-    def _ask(self, asked: Asked, method: str, params: list[Any]) -> str:
-        """Ids are small numbers from 1 on: a request without one makes Ocean hang up."""
+    def _ask(self, asked: Asked, method: str, params: list[Any], optional: AbstractSet[Question] = frozenset()) -> str:
+        """Send a request; its id. Ids are small numbers from 1 on: a request without one makes Ocean hang up."""
+        if optional:
+            self._optional.append(frozenset(optional))
         request = str(self._next_id)
         self._out += encode({"id": self._next_id, "method": method, "params": params})
         self._next_id += 1

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.delivery import Learnt, Leave, Say
-from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
+from miner.sources.stratum.pool import BAD_JOBS, EARLY_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
+from miner.sources.stratum.questions import HANGS_UP_S
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.shares import ANSWER_S
 from miner.work.events import NewJob, SourceDown, SourceUp
@@ -62,6 +63,86 @@ def test_ready_is_up_and_what_came_before_is_mined_with_the_difficulty_of_then()
     assert isinstance(job, NewJob)
     assert job.replace
     assert (job.job.key, job.job.share_target) == ("early", DIFFICULTY_ONE // 4)
+
+
+def almost_ready(*words: bytes, before_subscribed: bool = False) -> tuple[Table, list[NewJob]]:
+    """A table whose pool says these words between the answer to subscribe (or just before it) and that to authorize."""
+    table = Table()
+    table.connect()
+    table.answer(table.requests[-1], {"version-rolling": True, "version-rolling.mask": "1fffe000"})
+    table.hear()
+    subscribed = [[["mining.notify", "s1"]], "08000002", 4]
+    if before_subscribed:
+        table.say(*words)
+        table.answer(table.last("mining.subscribe"), subscribed)
+    else:
+        table.answer(table.last("mining.subscribe"), subscribed)
+        table.say(*words)
+    table.hear()
+    assert table.jobs == []
+    table.answer(table.last("mining.authorize"), True)
+    table.hear()
+    return table, [effect for effect in table.effects if isinstance(effect, NewJob)]
+
+
+@pytest.mark.parametrize("extranonce", [("0a0b0c0d", 4), ("0a", 7)])
+def test_a_job_that_came_before_ready_keeps_the_extranonce_of_its_arrival(extranonce: tuple[str, int]) -> None:
+    table, (early,) = almost_ready(
+        notice("mining.set_difficulty", 2.0**-26), notify("early"), notice("mining.set_extranonce", *extranonce)
+    )
+    (request,) = table.submit(share_of(early.job))
+    assert request["params"][1:3] == ["early", "01000000"]
+    (next_job,) = table.say(notify("next"))
+    assert isinstance(next_job, NewJob) and next_job.replace
+    extranonce2 = bytes(extranonce[1])
+    assert table.submit(share_of(next_job.job, extranonce2))[0]["params"][2] == extranonce2.hex()
+
+
+def test_a_job_that_came_before_the_answer_to_subscribe_gets_the_extranonce_of_that_answer() -> None:
+    table, (early,) = almost_ready(notice("mining.set_difficulty", 2.0**-26), notify(), before_subscribed=True)
+    assert early.job.payload.under.extranonce1.hex() == "08000002"
+    assert len(table.submit(share_of(early.job))) == 1
+
+
+def test_a_job_and_its_extranonce_may_both_come_before_the_answer_to_subscribe() -> None:
+    words = notice("mining.set_difficulty", 2.0**-26), notice("mining.set_extranonce", "0a0b0c0d", 4), notify()
+    _, (early,) = almost_ready(*words, before_subscribed=True)
+    assert early.job.payload.under.extranonce1.hex() == "0a0b0c0d"
+
+
+def test_a_mask_that_comes_between_a_job_and_ready_holds_for_that_job() -> None:
+    _, (early,) = almost_ready(notify(), notice("mining.set_version_mask", "00006000"))
+    assert early.job.version_mask == 0x6000
+
+
+def test_of_jobs_that_came_before_ready_each_keeps_its_own_words_and_its_clean_flag() -> None:
+    table, jobs = almost_ready(
+        notice("mining.set_difficulty", 2.0**-26),
+        notify("1"),
+        notice("mining.set_difficulty", 2.0**-27),
+        notify("2"),
+        notify("3", clean=True),
+        notify("4"),
+    )
+    assert [(event.job.key, event.replace) for event in jobs] == [("1", True), ("2", False), ("3", True), ("4", False)]
+    assert [event.job.payload.under.difficulty for event in jobs] == [2.0**-26, 2.0**-27, 2.0**-27, 2.0**-27]
+    assert table.submit(share_of(jobs[1].job)) == []  # the clean third one ended it
+    assert len(table.submit(share_of(jobs[2].job))) == 1
+
+
+def test_a_flood_of_jobs_before_ready_leaves_the_newest() -> None:
+    _, jobs = almost_ready(*[notify(str(number)) for number in range(1000)])
+    assert [event.job.key for event in jobs] == [str(number) for number in range(1000 - EARLY_JOBS, 1000)]
+
+
+def test_the_bar_is_raised_for_the_job_at_hand_with_the_extranonce_that_it_had() -> None:
+    table = joined(share_rate=1.0, share_burst=2)
+    job = easy(table, difficulty=2.0**-31)
+    table.say(notice("mining.set_extranonce", "0a0b0c0d", 8), notice("mining.set_difficulty", 1e6))
+    for number in range(4):
+        table.submit(share_of(job, number.to_bytes(4, "little")))
+    (harder,) = [event for event in table.tick(1.0) if isinstance(event, NewJob)]
+    assert harder.job.payload.under == job.payload.under
 
 
 @pytest.mark.parametrize("letter", ["x", "\u00e9", "\U0001f600"])
@@ -386,6 +467,17 @@ def test_each_share_is_answered_once_with_its_reason(reply: dict[str, Any], reas
     assert (answer.accepted, answer.reason) == (reason is None, reason)
 
 
+def test_a_bare_block_that_a_pool_refuses_is_called_one() -> None:
+    table = joined()
+    table.say(notice("mining.set_difficulty", 1e6), notify(nbits="207fffff"))
+    (job,) = table.jobs
+    bare = replace(share_of(replace(job, share_target=job.network_target), block=True), job=job)
+    (request,) = table.submit(bare)
+    table.answer(request, None, LOW)
+    assert [answer.reason for answer in table.answers] == [Reason.LOW_DIFFICULTY]
+    assert table.said == ["bare_block_refused"]
+
+
 def test_a_number_for_a_job_goes_back_as_a_number() -> None:
     table = joined()
     assert table.submit(share_of(easy(table, notify(7))))[0]["params"][1] == 7
@@ -614,6 +706,22 @@ def test_a_pool_that_hangs_up_on_extranonce_subscribe_is_not_asked_again() -> No
     table.requests.clear()
     table.join()
     assert "mining.extranonce.subscribe" not in methods(table.requests)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_difficulty_is_suggested_once_the_question_before_it_cannot_be_what_a_pool_hangs_up_on(
+    *, answered: bool
+) -> None:
+    table = joined(suggest_difficulty=512.0)
+    assert "mining.suggest_difficulty" not in methods(table.requests)
+    if answered:
+        table.answer(table.last("mining.extranonce.subscribe"), None, [20, "Not supported.", None])
+    else:
+        table.tick(HANGS_UP_S - 0.1)
+        assert table.hear() == []
+        table.tick(0.1)
+    (suggest,) = table.hear()
+    assert (suggest["method"], suggest["params"]) == ("mining.suggest_difficulty", [512])
 
 
 def test_a_redirection_leads_there_and_a_bad_one_is_said() -> None:

@@ -23,6 +23,7 @@ from miner.sources.stratum.protocol import (
     StratumClient,
     Submitted,
 )
+from miner.sources.stratum.questions import Question
 from tests.sources.stratum.talk import line, methods, notice, notify
 
 GRANTED = {"version-rolling": True, "version-rolling.mask": "1fffe000"}
@@ -61,7 +62,7 @@ def endings(events: list[Event]) -> list[Ending]:
 
 
 def test_the_careful_order() -> None:
-    client = started(suggest_difficulty=512.0, minimum_difficulty=0.5, resume="s1")
+    client = started(minimum_difficulty=0.5, resume="s1")
     (configure,) = sent(client)
     assert configure["params"] == [
         ["version-rolling", "minimum-difficulty", "subscribe-extranonce"],
@@ -78,33 +79,47 @@ def test_the_careful_order() -> None:
     assert joined == Joined(messages.Subscribed("s2", b"\x08", 4))
     assert sent(client) == [{"id": 3, "method": "mining.authorize", "params": ["me", "secret"]}]
     assert answer(client, 3, True) == [Ready()]
-    assert [request["params"] for request in sent(client)] == [[], [512]]
-
-
-def test_extranonce_is_not_subscribed_twice() -> None:
-    client = started()
-    answer(client, 1, GRANTED | {"subscribe-extranonce": True})
-    answer(client, 2, [[], "08", 4])
-    client.data_to_send()
-    answer(client, 3, True)
     assert sent(client) == []
+
+
+def test_an_extranonce_that_is_subscribed_by_configure_is_known() -> None:
+    client = started()
+    assert not client.extranonce_granted
+    answer(client, 1, GRANTED | {"subscribe-extranonce": True})
+    assert client.extranonce_granted
 
 
 @pytest.mark.parametrize("difficulty", [512.0, 0.25])
 def test_a_suggested_difficulty_is_whole_where_it_can_be(difficulty: float) -> None:
-    client = started(suggest_difficulty=difficulty, subscribe_extranonce=False)
-    answer(client, 1, GRANTED)
-    answer(client, 2, [[], "08", 4])
-    client.data_to_send()
-    answer(client, 3, True)
+    client = ready()
+    client.suggest_difficulty(difficulty)
     (request,) = sent(client)
     assert json.dumps(request["params"]) == ("[512]" if difficulty > 1 else "[0.25]")
+
+
+def test_each_request_says_which_optional_questions_are_in_it() -> None:
+    client = started(minimum_difficulty=0.5, resume="s1")
+    configure = {Question.VERSION_ROLLING, Question.MINIMUM, Question.EXTENSION}
+    assert client.optional_questions() == [configure]
+    answer(client, 1, GRANTED)
+    assert client.optional_questions() == [{Question.RESUME}]
+    answer(client, 2, [[], "08", 4])
+    answer(client, 3, True)
+    assert client.optional_questions() == []
+    client.subscribe_extranonce()
+    client.suggest_difficulty(1.0)
+    client.ask_mask(0x6000)
+    client.authorize_worker("cpu:0", "me.cpu-0", "x")
+    client.submit(("me", "1"))
+    asked = [{Question.EXTRANONCE}, {Question.SUGGEST}, {Question.MASK}, {Question.WORKERS}]
+    assert client.optional_questions() == asked
+    assert client.optional_questions() == []
 
 
 @pytest.mark.parametrize("result", [None, False, True, [], "no", {"version-rolling": "mask too small"}])
 def test_any_other_answer_to_configure_means_no_rolling(result: object) -> None:
     client = started()
-    assert MaskGranted(0, again=False) in answer(client, 1, result, None)
+    assert MaskGranted(0, again=False, refused=result is False) in answer(client, 1, result, None)
     assert methods(sent(client))[-1] == "mining.subscribe"
 
 
@@ -125,19 +140,18 @@ def test_bits_that_were_not_asked_for_are_not_granted() -> None:
 
 def test_nothing_to_configure_is_not_configured() -> None:
     assert methods(sent(started(mask=0))) == ["mining.subscribe"]
-    assert methods(sent(started(configure=False))) == ["mining.subscribe"]
 
 
 def test_null_is_a_welcome_for_authorize_alone() -> None:
-    client = started(configure=False)
+    client = started(mask=0)
     answer(client, 1, [[], "08", 4])
     assert answer(client, 2, None) == [Ready()]
-    assert endings(answer(started(configure=False), 1, None)) == [Ending.NOT_SUBSCRIBED]
+    assert endings(answer(started(mask=0), 1, None)) == [Ending.NOT_SUBSCRIBED]
 
 
 @pytest.mark.parametrize(("result", "error"), [(False, None), (None, [24, "Unauthorized", None]), (None, "no"), (1, 2)])
 def test_a_refused_user_ends_the_connection(result: object, error: object) -> None:
-    client = started(configure=False)
+    client = started(mask=0)
     answer(client, 1, [[], "08", 4])
     assert endings(answer(client, 2, result, error)) == [Ending.NOT_AUTHORIZED]
     assert client.receive(notify(), 1.0) == []
@@ -202,7 +216,7 @@ def test_a_line_without_end_ends_a_connection_and_frees_its_memory() -> None:
 
 
 def test_silence_ends_a_connection_at_each_stage() -> None:
-    client = started(configure=False, answer_s=30.0)
+    client = started(mask=0, answer_s=30.0)
     assert endings(client.tick(30.0)) == [Ending.SILENT]
     client = ready(silence_s=180.0)
     client.receive(b"\n", 100.0)

@@ -199,6 +199,23 @@ async def test_a_version_bit_inside_the_mask_costs_at_most_eight_shares(rolling:
         assert changed is bool(expected)
 
 
+@pytest.mark.parametrize("work_from", [WorkFrom.BEFORE_SUBSCRIBED, WorkFrom.SUBSCRIBED])
+@pytest.mark.parametrize("size", [4, 6])
+async def test_a_job_sent_before_set_extranonce_and_the_answer_to_authorize_keeps_its_extranonce(
+    work_from: WorkFrom, size: int
+) -> None:
+    with VirtualPool(Terms(work_from=work_from)) as pool:
+        pool.on("mining.authorize", faults.ExtranonceFirst(size))
+        async with mining(pool) as rig:
+            await rig.mined(5)
+            await asyncio.to_thread(pool.new_job)
+            await rig.until(lambda: len(rig.jobs) >= 2)
+            await rig.mined(5)
+            assert [job.body.extranonce2_size for job in rig.jobs] == [4, size]  # type: ignore[union-attr]
+        assert rig.refused == []
+        assert pool.account("me.rig").accepted == 10
+
+
 @pytest.mark.parametrize("shape", ErrorShape)
 async def test_refusals_of_every_shape_are_understood(shape: ErrorShape) -> None:
     with VirtualPool(Terms(error_shape=shape)) as pool:
@@ -491,6 +508,15 @@ async def test_check_says_what_is_wrong(
         prepare(pool)
         with pytest.raises(error, match=words):
             await StratumSource(options(pool)).check()
+
+
+@pytest.mark.parametrize("how", ["close", "error"])
+async def test_check_goes_on_without_what_a_pool_hangs_up_on_and_says_so(how: str) -> None:
+    with VirtualPool() as pool:
+        pool.do(faults.HangsUpOn(frozenset({"version-rolling"}), how).install)
+        findings = "\n".join(await StratumSource(options(pool)).check())
+    assert "question_left_out: mining.configure version-rolling" in findings
+    assert "no version rolling" in findings
 
 
 # ---- options
