@@ -18,11 +18,14 @@ What becomes of a job (several of a source live at once):
 What becomes of a hit:
 
       Found --> meets a share target of its own --> its job lives -----> Submit
-            --> solves a block ----------------------------------------> Submit, whatever else is true, but one on
-                                                                         each parent until that one is refused
+            --> solves a block ----------------------------------------> Submit, whatever else is true, but
+                                                                         one on each solved parent: BlockDropped
             |                          +-> its job is dead: withheld
             +-> neither: it proved the device's health                 Submit --> PENDING --> Answered, or
                                                                        UNANSWERED after ANSWER_S (blocks never)
+
+A parent is solved from the sending of a block of ours until that block is refused, or until its source gives out a new
+job on the same parent: the source does not build on our block then (`Outbox.reopen`).
 
 Time comes in as `now`, seconds on a monotonic clock; what to do comes out as effects, in the order to do it.
 """
@@ -30,7 +33,7 @@ Time comes in as `now`, seconds on a monotonic clock; what to do comes out as ef
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -40,8 +43,10 @@ from .account import Account
 from .errors import UnknownSource
 from .events import (
     Answered,
+    BlockDropped,
     Effect,
     Event,
+    Fate,
     Finish,
     Found,
     MiningBegan,
@@ -209,18 +214,21 @@ class Manager:
 
     def dismiss(self, name: str, now: float) -> list[Effect]:
         """Forget a source that was leaving, but for its account; one that comes back under its name begins anew."""
-        for share in [share for share in self.pending.values() if share.job.source == name]:
+        shares = [share for share in self.pending.values() if share.job.source == name]
+        dropped = _unanswered(shares, "its source was taken out first")
+        for share in shares:
             self._abandon(share)
         self._tips.forget(name)
         gone = self._sources.pop(name)
         self._former[name] = gone.account
         retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
-        return [*self._serve(now), *retire]  # even without any source this is not the end: others are to come
+        return [*self._serve(now), *retire, *dropped]  # even without any source this is not the end: others are to come
 
-    def close(self) -> None:
-        """The end: what was not answered by now will not be, but for blocks, which their source still has."""
+    def close(self) -> list[Effect]:
+        """End the run: shares without an answer count as unanswered. Blocks stay pending, and each of them is told."""
         for share in [share for share in self.pending.values() if not share.block]:
             self._abandon(share)
+        return _unanswered(self.pending.values(), "the run ended first")
 
     def _source(self, name: str) -> _Source:
         try:
@@ -285,6 +293,7 @@ class Manager:
         source.live[job.id] = job
         source.session = job.session
         source.newest = job
+        self._outbox.reopen(job, self._now)
         source.exhausted_since = None
         self._tips.saw(job.source, job.prev_hash, self._now)
         return dead
@@ -341,7 +350,7 @@ class Manager:
         stale = found.stale or job.id not in source.live
         if not self._worth_sending(found, stale=stale):
             source.account = source.account.kept_back()
-            return []
+            return [self._withheld(found)] if block else []
         share = self._outbox.share(found, now, block=block, stale=stale)
         if share is None:
             return []
@@ -361,6 +370,11 @@ class Manager:
         if found.hash <= job.share_target and job.share_target != job.network_target:
             return not stale or found.hash <= job.network_target
         return not self._outbox.solved(job) and not self._blocks_under_way()
+
+    def _withheld(self, found: Found) -> BlockDropped:
+        solved = self._outbox.solved(found.job)
+        reason = "another block of ours on its parent was handed in" if solved else "no more blocks are wanted"
+        return BlockDropped.of(Fate.WITHHELD, found, reason)
 
     def _settle(self, answer: Answer, now: float) -> None:
         """Book an answer; one to a share that nobody waits for is not counted twice."""
@@ -415,3 +429,8 @@ class Manager:
             return None
         reasons = "; ".join(f"{name}: {source.failed}" for name, source in self._sources.items())
         return Finish(ok=False, reason=reasons or "no source of work is configured")
+
+
+def _unanswered(shares: Iterable[Share], reason: str) -> list[Effect]:
+    """What to tell of the blocks among these shares."""
+    return [BlockDropped.of(Fate.UNANSWERED, share, reason) for share in shares if share.block]
