@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 
 import structlog
 
+from miner.chain.hashes import display, from_display
 from miner.chain.network import Network
 from miner.printable import printable
 from miner.sources.base import Post, SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
 from miner.sources.node import delivery, protocol
 from miner.sources.node.assembly import ShareUnsound, assemble, process_tag, solved_block
 from miner.sources.node.journal import FoundBlock, Journal, JournalError
+from miner.sources.node.ours import Displaced, OwnBlock, Restored
 from miner.sources.node.rpc import TIMEOUT_S, Endpoint, Login, Rpc, RpcRefused
 from miner.sources.node.template import TemplateReader
 from miner.sources.node.worker import Worker
@@ -34,6 +36,8 @@ T = TypeVar("T")
 TICK_S = 0.25
 _VERDICTS = frozenset({-22, -25, -26})  # errors with which a node judges a block: undecodable, invalid, refused
 _TEXT_LIMIT = 200  # characters of what a peer says, in a log
+_KEPT = "no node has taken this block yet: it lies in the journal, and the next start hands it in"
+_LOST = "no node has taken this block yet, and it is not in the journal: it is lost unless the last attempt arrives"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class NodeSource:
         self._post: Post = lambda _event: None
         self._workers: dict[str, Worker] = {}
         self._rpcs: dict[str, Rpc] = {}
+        self._unwritten: set[str] = set()  # hashes of blocks that the journal could not take
         self._preparing = 0  # shares whose block is still being put together
         self._quiet = asyncio.Event()  # set while no block waits for its first answer
         self._quiet.set()
@@ -144,6 +149,10 @@ class NodeSource:
                     self._hand_in(settled_from)
                 case protocol.Warn(name, text):
                     log.warning(name, source=self.name, text=text)
+                case Displaced(block):
+                    self._tell_own("block_displaced", block, "the node does not build on this block of ours any more")
+                case Restored(block):
+                    self._tell_own("block_restored", block, "the node builds on this block of ours again")
                 case SourceUp() | SourceDown() | SourceFailed() | NewJob() | Answered():
                     self._tell(effect)
                     self._post(effect)
@@ -204,6 +213,10 @@ class NodeSource:
             case SourceUp():
                 self._said = ""
                 log.info("node_ready", source=self.name)
+                self._deliver(delivery.Reachable(self.name))
+
+    def _tell_own(self, event: str, block: OwnBlock, text: str) -> None:
+        log.warning(event, source=self.name, height=block.height, block=display(block.hash), text=text)
 
     # ---- blocks
 
@@ -216,21 +229,23 @@ class NodeSource:
             found_at=self._wall(),
             raw=raw,
         )
+        log.info("block_found", source=self.name, height=found.height, block=found.hash)
         if self._journal is not None:
             try:
                 self._journal.record(found)
             except JournalError as error:
+                self._unwritten.add(found.hash)
                 log.error("block_not_written", text=str(error), block=found.hash)  # noqa: TRY400  the text says it all
         return found
 
     def _on_prepared(self, share: Share, outcome: FoundBlock | Exception) -> None:
         self._preparing -= 1
         if isinstance(outcome, FoundBlock):
-            log.info("block_found", source=self.name, height=outcome.height, block=outcome.hash)
             self._deliver(delivery.Deliver(outcome, share.id))
             return
         text = str(outcome) if isinstance(outcome, ShareUnsound) else repr(outcome)
-        log.error("share_unsound", source=self.name, share=share.id, text=text[:_TEXT_LIMIT])
+        which = {"height": share.job.height, "block": f"{share.hash:064x}"}
+        log.error("share_unsound", source=self.name, share=share.id, **which, text=text[:_TEXT_LIMIT])
         answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:_TEXT_LIMIT])
         self._post(Answered(self.name, answer))
         self._deliver(delivery.Tick())
@@ -246,7 +261,10 @@ class NodeSource:
             for found in [outcome] if isinstance(outcome, Exception) else outcome:
                 if not isinstance(found, FoundBlock):
                     log.warning("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
-                elif found.chain == self._options.network.value:
+                elif found.chain != self._options.network.value:
+                    text = f"a block of {found.chain} stays in the journal: the node follows another chain"
+                    log.warning("block_kept", source=self.name, height=found.height, block=found.hash, text=text)
+                else:
                     log.info("block_resubmitted", source=self.name, height=found.height, block=found.hash)
                     self._deliver(delivery.Deliver(found, None))
 
@@ -258,10 +276,15 @@ class NodeSource:
                 case delivery.Send(block, node):
                     self._send(block, node)
                 case delivery.Settle(block):
+                    self._unwritten.discard(block.hash)
                     self._settle(block)
+                case delivery.Taken(block):
+                    own = OwnBlock(from_display(block.hash), block.raw[4:36], block.height)
+                    self._decide(protocol.BlockTaken(own))
+                case delivery.GaveUp(block, node):
+                    text = "it did not take the block in ten minutes; another node has answered"
+                    log.warning("block_given_up", node=node, height=block.height, block=block.hash, text=text)
                 case Answered():
-                    if effect.answer.accepted:
-                        self._decide(protocol.BlockTaken())
                     self._post(effect)
         if self._preparing or self._delivery.unanswered:
             self._quiet.clear()
@@ -274,10 +297,11 @@ class NodeSource:
         def done(outcome: str | Exception) -> None:
             if isinstance(outcome, Exception):
                 text = str(_as_source_error(outcome))[:_TEXT_LIMIT]
-                log.warning("block_not_delivered", node=node, block=block.hash, text=text)
+                log.warning("block_not_delivered", node=node, height=block.height, block=block.hash, text=text)
                 self._deliver(delivery.Unreached(block.hash, node, text))
             else:
-                log.info("block_answered", node=node, block=block.hash, answer=outcome or "accepted")
+                say = log.info if delivery.is_yes(outcome) else log.warning
+                say("block_answered", node=node, height=block.height, block=block.hash, answer=outcome or "accepted")
                 self._deliver(delivery.Replied(block.hash, node, outcome))
 
         self._in_thread(f"submit {node}", lambda: _submit(rpc, block.raw, node), done)
@@ -310,8 +334,17 @@ class NodeSource:
             self._rpcs[purpose] = Rpc(node.endpoint, node.login, self._timeout)
         return self._rpcs[purpose]
 
+    def _tell_untaken(self) -> None:
+        """Say of each block that no node has taken where it is now."""
+        for block in self._delivery.untaken:
+            if self._journal is None or block.hash in self._unwritten:
+                log.error("block_not_taken", source=self.name, height=block.height, block=block.hash, text=_LOST)
+            else:
+                log.warning("block_not_taken", source=self.name, height=block.height, block=block.hash, text=_KEPT)
+
     def _close(self) -> None:
         """End the threads. A block on its way to a node gets there, or lies in the journal."""
+        self._tell_untaken()
         for purpose, worker in self._workers.items():
             rpc = self._rpcs.get(purpose)
             if rpc is None:
