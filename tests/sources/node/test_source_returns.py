@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from miner.sources.node.journal import Journal
 from miner.work.events import Answered, Fate, NewJob, SourceEvent
-from miner.work.share import Answer, Reason
+from miner.work.share import Answer, Reason, Share
 from tests.sources.node.rig import at, files
 from tests.sources.node.solo import Solo, solo
 from tests.virtual import node as virtual
@@ -132,64 +133,64 @@ def after(miner: Solo, answer: Answer) -> list[SourceEvent]:
     return miner.heard[at + 1 :]
 
 
-def one_answer(word: str, folder: Path) -> tuple[Solo, list[tuple[str, str]]]:
-    """Mine two blocks, a third that the node answers with this word, and two more; what is said of the third."""
+REFUSALS = {
+    "inconclusive": Reason.STALE,
+    "duplicate-inconclusive": Reason.STALE,
+    "duplicate-invalid": Reason.OTHER,
+    "bad-prevblk": Reason.STALE,
+    "stale-prevblk": Reason.STALE,
+    "high-hash": Reason.LOW_DIFFICULTY,
+    "bad-txnmrklroot": Reason.MALFORMED,
+    "rejected": Reason.OTHER,
+}
 
+
+def said_of(share: Share, lines: list[EventDict]) -> list[tuple[str, str]]:
+    block = f"{share.hash:064x}"
+    answers = [line for line in lines if line["event"] == "block_answered" and line["block"] == block]
+    return [(line["log_level"], line["answer"]) for line in answers]
+
+
+def test_a_refusal_is_told_and_the_next_block_on_the_same_template_is_handed_in(tmp_path: Path) -> None:
+    refused: dict[str, Share] = {}
+
+    async def run() -> None:
+        with VirtualNode() as node:
+            async with solo(at(node), Journal(tmp_path)) as miner:
+                await miner.mine(1)
+                for word, reason in REFUSALS.items():
+                    node.on("submitblock", virtual.result(word))
+                    answer = await miner.block()
+                    assert (answer.accepted, answer.reason, answer.text) == (False, reason, word)
+                    refused[word] = miner.submitted[-1]
+                    await miner.mine(1)
+                    assert miner.submitted[-1].job.prev_hash == refused[word].job.prev_hash
+                await miner.until(lambda: files(tmp_path, "block") == 0)
+            assert not miner.dropped
+
+    with capture_logs() as lines:
+        asyncio.run(run())
+    for word, share in refused.items():
+        assert said_of(share, lines)[0] == ("warning", word)
+
+
+def test_a_duplicate_is_a_block_that_the_node_has_and_an_unknown_parent_is_no_refusal(tmp_path: Path) -> None:
     async def run() -> Solo:
         with VirtualNode() as node:
-            async with solo(at(node), Journal(folder)) as miner:
-                await miner.mine(2)
-                node.on("submitblock", virtual.result(word))
-                answer = await miner.block()
-                miner.answers[-1] = answer
-                if word != "duplicate":  # else the node has never seen it, whatever it says here
-                    await miner.back_to(node.height)
-                    await miner.mine(2)
-                await miner.until(lambda: files(folder, "block") == 0)
-        return miner
+            async with solo(at(node), Journal(tmp_path)) as miner:
+                await miner.mine(1)
+                node.on("submitblock", virtual.result("prev-blk-not-found"))
+                assert (await miner.block()).accepted
+                await miner.back_to(2)
+                node.on("submitblock", virtual.reset_after_doing_it)
+                assert (await miner.block()).accepted
+                await miner.until(lambda: files(tmp_path, "block") == 0)
+                return miner
 
     with capture_logs() as lines:
         miner = asyncio.run(run())
-    third = f"{miner.submitted[2].hash:064x}"
-    answers = [line for line in lines if line["event"] == "block_answered" and line["block"] == third]
-    return miner, [(line["log_level"], line["answer"]) for line in answers]
-
-
-@pytest.mark.parametrize(
-    ("word", "reason"),
-    [
-        ("inconclusive", Reason.STALE),
-        ("duplicate-inconclusive", Reason.STALE),
-        ("duplicate-invalid", Reason.OTHER),
-        ("bad-prevblk", Reason.STALE),
-        ("stale-prevblk", Reason.STALE),
-        ("high-hash", Reason.LOW_DIFFICULTY),
-        ("bad-txnmrklroot", Reason.MALFORMED),
-        ("rejected", Reason.OTHER),
-    ],
-)
-def test_a_refusal_is_told_and_the_next_block_on_the_same_template_is_handed_in(
-    word: str, reason: Reason, tmp_path: Path
-) -> None:
-    miner, said = one_answer(word, tmp_path)
-    answer = miner.answers[-1]
-    assert (answer.accepted, answer.reason, answer.text) == (False, reason, word)
-    assert said[0] == ("warning", word)
-    third, fourth = miner.submitted[2:4]
-    assert third.job is fourth.job or third.job.prev_hash == fourth.job.prev_hash
-    assert not miner.dropped
-
-
-def test_a_duplicate_is_a_block_that_the_node_has(tmp_path: Path) -> None:
-    miner, said = one_answer("duplicate", tmp_path)
-    assert miner.answers[-1].accepted
-    assert said[0] == ("info", "duplicate")
-
-
-def test_an_unknown_parent_is_no_refusal(tmp_path: Path) -> None:
-    miner, said = one_answer("prev-blk-not-found", tmp_path)
-    assert miner.answers[-1].accepted
-    assert said[:2] == [("warning", "prev-blk-not-found"), ("info", "accepted")]
+    assert said_of(miner.submitted[1], lines)[:2] == [("warning", "prev-blk-not-found"), ("info", "accepted")]
+    assert said_of(miner.submitted[2], lines)[0] == ("info", "duplicate")
 
 
 def test_a_flood_on_one_template_is_one_block_and_the_rest_is_told() -> None:
