@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TICK_S = 0.25
+JOURNAL_S = 2.0  # how long a block waits to be on the disk before it is handed in all the same
 _VERDICTS = frozenset({-22, -25, -26})  # errors with which a node judges a block: undecodable, invalid, refused
 _TEXT_LIMIT = 200  # characters of what a peer says, in a log
 _KEPT = "no node has taken this block yet: it lies in the journal, and the next start hands it in"
@@ -98,7 +99,7 @@ class NodeSource:
         self._workers: dict[str, Worker] = {}
         self._rpcs: dict[str, Rpc] = {}
         self._unwritten: set[str] = set()  # hashes of blocks that the journal could not take
-        self._preparing = 0  # shares whose block is still being put together
+        self._unprepared: dict[int, Share] = {}  # their block is still being put together and written down
         self._quiet = asyncio.Event()  # set while no block waits for its first answer
         self._quiet.set()
         self._stopped = False
@@ -123,9 +124,10 @@ class NodeSource:
             self._close()
 
     def submit(self, share: Share) -> None:
-        self._preparing += 1
+        self._unprepared[share.id] = share
         self._quiet.clear()
         self._in_thread("prepare", lambda: self._prepared(share), lambda outcome: self._on_prepared(share, outcome))
+        asyncio.get_running_loop().call_later(JOURNAL_S, self._stop_waiting_for_disk, share)
 
     async def drain(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -220,26 +222,40 @@ class NodeSource:
 
     # ---- blocks
 
-    def _prepared(self, share: Share) -> FoundBlock:
-        raw = solved_block(share)
-        found = FoundBlock(
+    def _composed(self, share: Share) -> FoundBlock:
+        return FoundBlock(
             hash=f"{share.hash:064x}",
             height=share.job.height or 0,
             chain=self._options.network.value,
             found_at=self._wall(),
-            raw=raw,
+            raw=solved_block(share),
         )
+
+    def _prepared(self, share: Share) -> FoundBlock:
+        found = self._composed(share)
         log.info("block_found", source=self.name, height=found.height, block=found.hash)
         if self._journal is not None:
             try:
                 self._journal.record(found)
             except JournalError as error:
                 self._unwritten.add(found.hash)
-                log.error("block_not_written", text=str(error), block=found.hash)  # noqa: TRY400  the text says it all
+                which = {"source": self.name, "height": found.height, "block": found.hash}
+                log.error("block_not_written", **which, text=str(error))  # noqa: TRY400  the text says it all
         return found
 
+    def _stop_waiting_for_disk(self, share: Share) -> None:
+        """Hand the block in unwritten: a disk that hangs must not keep it from the node."""
+        if share.id not in self._unprepared:
+            return
+        block = f"{share.hash:064x}"
+        self._unwritten.add(block)
+        text = f"the disk has not answered for {JOURNAL_S:g} s: the block is handed in without the journal"
+        log.error("block_not_written", source=self.name, height=share.job.height, block=block, text=text)
+        self._in_thread("hasten", lambda: self._composed(share), lambda outcome: self._on_prepared(share, outcome))
+
     def _on_prepared(self, share: Share, outcome: FoundBlock | Exception) -> None:
-        self._preparing -= 1
+        if self._unprepared.pop(share.id, None) is None:
+            return  # it was handed in without waiting for the disk
         if isinstance(outcome, FoundBlock):
             self._deliver(delivery.Deliver(outcome, share.id))
             return
@@ -286,7 +302,7 @@ class NodeSource:
                     log.warning("block_given_up", node=node, height=block.height, block=block.hash, text=text)
                 case Answered():
                     self._post(effect)
-        if self._preparing or self._delivery.unanswered:
+        if self._unprepared or self._delivery.unanswered:
             self._quiet.clear()
         else:
             self._quiet.set()
