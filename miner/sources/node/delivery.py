@@ -1,13 +1,13 @@
-"""Found blocks on their way to every node, until each has answered.
+"""Found blocks on their way to every node, until each has answered. Decides without a clock or a socket.
 
     found (on disk already) -> sent to all nodes at once -> answered by each, or sent again after a wait
                                                          -> the first "yes" answers the share
                                                          -> the last answer settles the journal
 
-"duplicate" is a yes: the block is known. Transport failures are never an answer, and for ten minutes neither is a
-missing parent: the node is behind, or was killed before its last blocks were on its disk. A node that stays away does
-not hold a block for ever, once some node took it or the first node, whose template it is, has judged it. Decided
-without a clock or a socket.
+"duplicate" is a yes: the node has the block. A transport failure is no answer. A missing parent is none for ten
+minutes: the node is behind, or was killed before it had written its last blocks. A node that is back gets what waits
+for it at once. After ten minutes a further node that never answered is given up, once some node took the block or the
+first node, whose templates are mined, has judged it.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ import structlog
 
 from miner.chain.hashes import display, from_display
 from miner.chain.network import Network
-from miner.printable import printable
 from miner.sources.base import Post, SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
 from miner.sources.node import delivery, protocol
 from miner.sources.node.assembly import ShareUnsound, assemble, process_tag, solved_block
+from miner.sources.node.calls import TEXT_LIMIT, chain_of, submit_block, verdict_of
 from miner.sources.node.journal import FoundBlock, Journal, JournalError
 from miner.sources.node.ours import Displaced, OwnBlock, Restored
 from miner.sources.node.rpc import TIMEOUT_S, Endpoint, Login, Rpc, RpcRefused
@@ -35,8 +35,6 @@ T = TypeVar("T")
 
 TICK_S = 0.25
 JOURNAL_S = 2.0  # how long a block waits to be on the disk before it is handed in all the same
-_VERDICTS = frozenset({-22, -25, -26})  # errors with which a node judges a block: undecodable, invalid, refused
-_TEXT_LIMIT = 200  # characters of what a peer says, in a log
 _KEPT = "no node has taken this block yet: it lies in the journal, and the next start hands it in"
 _LOST = "no node has taken this block yet, and it is not in the journal: it is lost unless the last attempt arrives"
 
@@ -179,11 +177,11 @@ class NodeSource:
     def _answer(self, question: protocol.Question, rpc: Rpc) -> protocol.Event:
         match question.ask:
             case protocol.Ask.CHAIN:
-                return protocol.Learned(_chain(rpc, self.name))
+                return protocol.Learned(chain_of(rpc, self.name))
             case protocol.Ask.OPINION:
                 assert question.assembly is not None
                 request = self._request(mode="proposal", data=question.assembly.proposal().hex())
-                verdict = _verdict(rpc.call("getblocktemplate", request), self.name)
+                verdict = verdict_of(rpc.call("getblocktemplate", request), self.name)
                 return protocol.Opinion(question.assembly, verdict or None)
             case protocol.Ask.AUDIT:
                 assert question.assembly is not None
@@ -261,8 +259,8 @@ class NodeSource:
             return
         text = str(outcome) if isinstance(outcome, ShareUnsound) else repr(outcome)
         which = {"height": share.job.height, "block": f"{share.hash:064x}"}
-        log.error("share_unsound", source=self.name, share=share.id, **which, text=text[:_TEXT_LIMIT])
-        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:_TEXT_LIMIT])
+        log.error("share_unsound", source=self.name, share=share.id, **which, text=text[:TEXT_LIMIT])
+        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:TEXT_LIMIT])
         self._post(Answered(self.name, answer))
         self._deliver(delivery.Tick())
 
@@ -276,7 +274,7 @@ class NodeSource:
         def done(outcome: list[FoundBlock | JournalError] | Exception) -> None:
             for found in [outcome] if isinstance(outcome, Exception) else outcome:
                 if not isinstance(found, FoundBlock):
-                    log.warning("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
+                    log.warning("journal_unreadable", text=str(found)[:TEXT_LIMIT])
                 elif found.chain != self._options.network.value:
                     text = f"a block of {found.chain} stays in the journal: the node follows another chain"
                     log.warning("block_kept", source=self.name, height=found.height, block=found.hash, text=text)
@@ -312,7 +310,7 @@ class NodeSource:
 
         def done(outcome: str | Exception) -> None:
             if isinstance(outcome, Exception):
-                text = str(_as_source_error(outcome))[:_TEXT_LIMIT]
+                text = str(_as_source_error(outcome))[:TEXT_LIMIT]
                 log.warning("block_not_delivered", node=node, height=block.height, block=block.hash, text=text)
                 self._deliver(delivery.Unreached(block.hash, node, text))
             else:
@@ -320,7 +318,7 @@ class NodeSource:
                 say("block_answered", node=node, height=block.height, block=block.hash, answer=outcome or "accepted")
                 self._deliver(delivery.Replied(block.hash, node, outcome))
 
-        self._in_thread(f"submit {node}", lambda: _submit(rpc, block.raw, node), done)
+        self._in_thread(f"submit {node}", lambda: submit_block(rpc, block.raw, node), done)
 
     def _settle(self, block: FoundBlock) -> None:
         journal = self._journal
@@ -329,7 +327,7 @@ class NodeSource:
 
         def done(outcome: Exception | None) -> None:
             if outcome is not None:
-                log.warning("journal_unwritable", text=str(outcome)[:_TEXT_LIMIT])
+                log.warning("journal_unwritable", text=str(outcome)[:TEXT_LIMIT])
 
         self._in_thread("prepare", lambda: journal.settle(block), done)
 
@@ -409,40 +407,13 @@ class NodeSource:
         return f"blocks also go to {node.name}"
 
     def _require_chain(self, rpc: Rpc, name: str) -> None:
-        chain = _chain(rpc, name)
+        chain = chain_of(rpc, name)
         if chain != self._options.network.value:
             raise SourceMisconfigured(f"{name} follows the chain {chain!r}, not {self._options.network.label}")
-
-
-def _chain(rpc: Rpc, name: str) -> str:
-    info = rpc.call("getblockchaininfo")
-    chain = info.get("chain") if isinstance(info, dict) else None
-    if not isinstance(chain, str):
-        raise SourceMisbehaved(f"{name} does not say which chain it follows")
-    return printable(chain[:32])
-
-
-def _submit(rpc: Rpc, raw: bytes, name: str) -> str:
-    """The node's verdict, "" for accepted; whatever is none is raised as SourceError, to be tried again."""
-    try:
-        return _verdict(rpc.call("submitblock", raw.hex()), name)
-    except RpcRefused as error:
-        if error.code not in _VERDICTS:
-            raise
-        return error.message
-
-
-def _verdict(answer: object, name: str) -> str:
-    """BIP 22: null, or a word for what is wrong."""
-    if answer is None:
-        return ""
-    if not isinstance(answer, str) or not answer:
-        raise SourceMisbehaved(f"{name} answers a block with something else than a verdict")
-    return printable(answer[:_TEXT_LIMIT])
 
 
 def _as_source_error(error: Exception) -> SourceError:
     if isinstance(error, SourceError):
         return error
     log.error("unexpected", exc_info=error)
-    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:_TEXT_LIMIT])
+    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:TEXT_LIMIT])
