@@ -330,11 +330,13 @@ class Engine:
                 share = self._manager.pending.get(answer.share_id)
                 what = "block" if answer.block else "share"
                 outcome = "accepted" if answer.accepted else "rejected"
-                details = {"reason": answer.reason, "text": answer.text} if not answer.accepted else {}
-                height = share.job.height if share else None
-                which = {"block": f"{share.hash:064x}"} if share and share.block else {}
+                details: dict[str, object] = {} if answer.accepted else {"reason": answer.reason, "text": answer.text}
+                if share is not None and share.block:
+                    details = {"block": f"{share.hash:064x}", **details}
+                if share is not None and share.job.height is not None:
+                    details = {"height": share.job.height, **details}
                 level = log.info if answer.accepted else log.warning
-                level(f"{what}_{outcome}", source=source, height=height, **which, **details)
+                level(f"{what}_{outcome}", source=source, **details)
             case SourceUp(source):
                 log.info("source_up", source=source)
             case SourceDown(source, reason):

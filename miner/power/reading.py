@@ -67,11 +67,11 @@ def joules(value: object, who: str, scale: float) -> float:
 
 
 def decoded(content: bytes, who: str) -> Any:
-    """An answer in JSON. Raises Nonsense."""
+    """An answer in JSON, where a name in another encoding than UTF-8 does not matter. Raises Nonsense."""
     if len(content) > ANSWER_MAX:
         raise Nonsense(f"{who} answers more than {ANSWER_MAX} bytes")
     try:
-        return json.loads(content)
+        return json.loads(content.decode(json.detect_encoding(content), errors="replace"))
     except (ValueError, RecursionError) as error:
         raise Nonsense(f"{who} does not answer in JSON") from error
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("answers", "conversation", "meters", "template", "urls")
+NAMES = ("answers", "coinbase", "conversation", "meters", "template", "urls")
 MEMORY_MB = 1024
 LONGEST = 8192  # bytes of an input
 EACH_S = 10  # an input that takes longer is a finding

@@ -24,8 +24,9 @@ from miner.power.tasmota import Tasmota
 from miner.power.web import Web
 from miner.sources.base import SourceMisbehaved, SourceMisconfigured
 from miner.sources.node.template import TemplateReader
+from miner.sources.stratum.coinbase import PoolCoinbase, read_coinbase
 from miner.sources.stratum.delivery import Leave, Say
-from miner.sources.stratum.errors import BadLine
+from miner.sources.stratum.errors import BadLine, OddCoinbase
 from miner.sources.stratum.lines import MAX_OWN_LINE, decode
 from miner.sources.stratum.redirect import MAX_WAIT_S, Redirect, Redirector
 from miner.work.events import NewJob
@@ -33,8 +34,10 @@ from miner.work.share import Share
 from tests.sources.node.templates import core, transaction
 from tests.sources.stratum.talk import Table, easy, line, notice, notify, share_of
 from tests.virtual.pool_faults import BAD_DIFFICULTIES, GARBAGE, HOSTILE_RECONNECTS
+from tests.virtual.pool_work import PAYOUT_SCRIPT, Chain, Layout
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "protocol.json"
+CONVERSATIONS = VECTORS.with_name("pools.json")
 SECRET = "hunter-two-of-nine"  # nothing may repeat it
 HELD = 2 << 20  # bytes of a conversation that may wait in memory
 
@@ -115,6 +118,32 @@ def answers(data: bytes) -> None:
     assert table.answers[0].share_id == share.id
     assert table.answers[0].text.isprintable()
     assert len(table.answers[0].text) <= 1024
+
+
+def coinbase(data: bytes) -> None:
+    """A pool's coinbase behind the place of its extranonces: two bytes of where they begin, one of their length.
+
+    A payout that counts is there whatever a share writes into the extranonces.
+    """
+    start, size, raw = int.from_bytes(data[:2], "big"), (data[2:3] or b"\0")[0], data[3:]
+    end = start + size
+    if end > len(raw):
+        return
+    told = _coinbase_with(raw, start, bytes(size))
+    other = _coinbase_with(raw, start, b"\xff" * size)
+    for value, script in told.outputs if told is not None else ():
+        if value:
+            assert other is not None
+            assert other.pays(script)
+            assert other.height == told.height
+
+
+def _coinbase_with(raw: bytes, start: int, extranonces: bytes) -> PoolCoinbase | None:
+    end = start + len(extranonces)
+    try:
+        return read_coinbase(raw[:start] + extranonces + raw[end:], start, end)
+    except OddCoinbase:
+        return None
 
 
 def template(data: bytes) -> None:
@@ -219,11 +248,31 @@ def _vectors(section: str) -> list[dict[str, Any]]:
 
 def _lines() -> tuple[bytes, ...]:
     told = [str(entry["line"]).encode() + b"\n" for entry in _vectors("stratum_v1_messages") if "line" in entry]
+    told += [line.encode() + b"\n" for line in _told()]
     told += [*GARBAGE, notify(), notify(clean=True) + notify("2"), line(id=2, result=[[], "08000002", 4], error=None)]
     told += [notice("mining.set_difficulty", each) for each in BAD_DIFFICULTIES]
     told += [notice("client.reconnect", *each) for each in HOSTILE_RECONNECTS]
     told += [notice("mining.set_extranonce", "ab", 4) + notify("3"), notice("mining.set_version_mask", "00006000")]
     return tuple(bytes([state, 250]) + each[:4000] for each in told for state in (0, 255))
+
+
+def _told() -> list[str]:
+    """The lines of large pools."""
+    told: list[dict[str, Any]] = json.loads(CONVERSATIONS.read_text("utf-8"))["conversations"]
+    return [str(each) for conversation in told for each in conversation["lines"]]
+
+
+def _coinbases() -> tuple[bytes, ...]:
+    """The coinbases of large pools, and those of every layout; a pool's extranonces are taken to have ten bytes."""
+    size = 10
+    params = [message["params"] for message in map(json.loads, _told()) if message.get("method") == "mining.notify"]
+    halves = [(bytes.fromhex(each[2]), bytes.fromhex(each[3])) for each in params]
+    for layout in Layout:
+        made = Chain().template(
+            clean=True, ntime=1, version=2, nbits=0, branches=0, payout_script=PAYOUT_SCRIPT, layout=layout
+        )
+        halves.append((bytes.fromhex(made.params(size)[2]), bytes.fromhex(made.params(size)[3])))
+    return tuple(len(head).to_bytes(2, "big") + bytes([size]) + head + bytes(size) + tail for head, tail in halves)
 
 
 def _urls() -> tuple[bytes, ...]:
@@ -253,9 +302,13 @@ TARGETS: dict[str, Target] = {
             b'"result":false,"error":null,"reject-reason":"Stale"',
             b'"error":{"code":24,"message":"Unauthorized","data":{}}',
             b'"result":false,"error":"Duplicate share"',
+            b'"result":true,"error":[]',
+            b'"result":true,"error":{"code":0,"message":""}',
+            b'"result":null,"error":[23,"\xd5\x5c",null]',
         ),
         ('"result"', '"error"', '"reject-reason"', '"code"', '"message"', "1e999", "NaN"),
     ),
+    "coinbase": Target(coinbase, _coinbases(), ()),
     "template": Target(
         template,
         (

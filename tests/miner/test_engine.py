@@ -20,7 +20,7 @@ from miner.telemetry.alarm import Stage
 from miner.telemetry.alarm_rules import MINER, Thresholds, rules
 from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import Snapshot
-from miner.work.events import Finish, NewJob, SourceDown, SourceFailed, SourceUp
+from miner.work.events import Finish, NewJob, SourceDown, SourceEvent, SourceFailed, SourceUp
 from miner.work.limits import Limits
 from miner.work.manager import Manager
 from miner.work.share import Share
@@ -164,6 +164,28 @@ def test_a_defect_in_a_source_ends_that_source_and_the_next_is_mined() -> None:
     engine = engine_for([Broken(), easy_source()], [SyntheticDevice()], Limits(shares=2))
     assert run(engine).ok
     assert "ZeroDivisionError" in (engine.latest.sources[0].failed or "")
+
+
+class Heightless(SyntheticSource):
+    """A source whose jobs do not say how high they are, as those of a pool with an odd coinbase."""
+
+    async def run(self, post: Post) -> None:
+        def posted(event: SourceEvent) -> None:
+            if isinstance(event, NewJob):
+                event = replace(event, job=replace(event.job, height=None))
+            post(event)
+
+        await super().run(posted)
+
+
+def test_jobs_without_a_height_are_mined_and_none_is_told() -> None:
+    engine = engine_for([Heightless("heightless", EASY, rate=lambda: 20_000.0)], [SyntheticDevice()], Limits(shares=3))
+    with capture_logs() as logs:
+        assert run(engine).ok
+    assert engine.latest.height is None
+    accepted = [entry for entry in logs if entry["event"] == "share_accepted"]
+    assert accepted
+    assert all("height" not in entry for entry in accepted)
 
 
 class Stumbling(SyntheticSource):

@@ -11,7 +11,7 @@ import pytest
 
 from miner.power.digest import Login
 from miner.power.errors import Nonsense, PowerError, Unreadable
-from miner.power.reading import ANSWER_MAX
+from miner.power.reading import ANSWER_MAX, decoded
 from miner.power.web import Web
 
 from .conftest import MeterServer
@@ -31,6 +31,10 @@ def soon(seconds: float = 20.0) -> float:
 def test_json_comes_back_decoded(serve: Serve) -> None:
     server = serve({"/status": {"power": 5}})
     assert web(server.port).get("/status", soon()) == {"power": 5}
+
+
+def test_a_name_in_a_foreign_encoding_does_not_cost_the_reading() -> None:
+    assert decoded(b'{"name": "K\xfcche", "apower": 5}', "desk") == {"name": "K\ufffdche", "apower": 5}
 
 
 @pytest.mark.parametrize("kind", ["basic", "digest"])

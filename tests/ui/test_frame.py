@@ -99,6 +99,12 @@ def test_a_source_that_was_taken_out_is_not_called_down() -> None:
     assert not any("gone" in row.text for row in rows)
 
 
+def test_a_height_that_is_unknown_is_left_out() -> None:
+    shown = words(compose(snapshot(height=None), 100, 40))
+    assert "network difficulty" in shown
+    assert "height" not in shown
+
+
 def test_without_a_job_it_says_that_it_has_none() -> None:
     rows = compose(snapshot(sources=(source("p", active=False, connected=False),)), 80, 24)
     assert Row("job     none: no source has work", WARNING) in rows

@@ -227,7 +227,6 @@ BAD_JOBS: dict[str, Callable[[list[Any]], Any]] = {
     "parent without hex": _set(1, "zz" * 32),
     "odd coinbase": lambda params: [*params[:2], params[2] + "0", *params[3:]],
     "coinbase without hex": _set(2, "coinbase"),
-    "a coinbase that is none": _set(2, "00" * 60),
     "a coinbase without end": _set(3, "00" * 200_000),
     "short branch": _set(4, ["00" * 31]),
     "branches in a text": _set(4, "00" * 32),

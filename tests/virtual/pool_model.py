@@ -125,7 +125,7 @@ class Pool:
     # ---- what the pool does of itself
 
     def new_job(self, *, clean: bool = False, job_id: str | None = None, **changes: Any) -> Template:
-        """Give everybody a job; `changes` are version, nbits, ntime, branches or payout_script."""
+        """Give everybody a job; `changes` are version, nbits, ntime, branches, payout_script or layout."""
         terms = self.terms
         fields: dict[str, Any] = {
             "ntime": int(self.clock()),
@@ -133,6 +133,7 @@ class Pool:
             "nbits": terms.nbits,
             "branches": terms.branches,
             "payout_script": terms.payout_script,
+            "layout": terms.layout,
         }
         return self.give(self._chain.template(clean=clean, job_id=job_id, **fields | changes))
 

@@ -146,6 +146,7 @@ class Session:
             self._captured = outer
 
     def answer(self, message: Message, result: object, error: object = None) -> None:
+        error = self.terms.no_error if error is None else error
         self.say({"id": self._identity(message), "result": result, "error": error})
 
     def refuse(self, message: Message, code: int, text: str) -> None:

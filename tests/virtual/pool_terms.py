@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Self
 
 from tests.virtual.pool_judge import Reason, Rolling
-from tests.virtual.pool_work import PAYOUT_SCRIPT, UNREACHABLE_NBITS
+from tests.virtual.pool_work import PAYOUT_SCRIPT, UNREACHABLE_NBITS, Layout
 
 BIP320_MASK = 0x1FFFE000
 EASY = 2.0**-24  # 256 hashes a share
@@ -139,13 +139,22 @@ class Terms:
     nbits: int = UNREACHABLE_NBITS
     branches: int = 3
     payout_script: bytes = PAYOUT_SCRIPT
+    layout: Layout = Layout.SCRIPT
     notify_params: int = 9  # 8: no flag; 10: ntime twice
     ntime_ahead_s: int = 7000  # how far before the pool's clock ntime may be: ckpool's figure
     every_s: float | None = None  # a job so often; None: only on the test's word
     clean_every: int = 4  # of those, each fourth has a new parent
     # Words
     error_shape: ErrorShape = ErrorShape.LIST
+    no_error: Any = None  # what stands in the error field of a good answer
     delivery: Delivery = Delivery()
+
+    @classmethod
+    def of_layout(cls, layout: Layout, **changes: Any) -> Self:
+        """A pool of this layout, with extranonces of the sizes that the pools named there use."""
+        sizes = {Layout.SEQUENCE: (1, 8), Layout.OUTPUT: (4, 8), Layout.LAST: (0, 8)}
+        extranonce1_size, extranonce2_size = sizes.get(layout, (4, 4))
+        return cls(layout=layout, extranonce1_size=extranonce1_size, extranonce2_size=extranonce2_size, **changes)
 
     def refusal(self, identity: object, reason: Reason) -> dict[str, Any]:
         return self.error_shape.answer(identity, reason.code, reason.text)

@@ -70,9 +70,13 @@ async def check(
 
 def _of_job(job: Job) -> list[str]:
     announced = job.payload
-    outputs = [value for value, _ in coinbase_of(announced.notify, announced.under).outputs if value]
+    coinbase = coinbase_of(announced.notify, announced.under)
+    paid = len([value for value, _ in coinbase.outputs if value])
+    height = "an unknown height" if job.height is None else f"height {job.height}"
     rolling = f"version bits {announced.under.mask:08x}" if announced.under.mask else "no version rolling"
     return [
-        f"job {job.key} at height {job.height}, difficulty {Target(job.share_target).difficulty:g}, {rolling}",
-        f"its coinbase pays {len(outputs)} script{'s' if len(outputs) != 1 else ''}",
+        f"job {job.key} at {height}, difficulty {Target(job.share_target).difficulty:g}, {rolling}",
+        f"its coinbase cannot be read: {coinbase.oddity}"
+        if coinbase.oddity
+        else f"its coinbase pays {paid} script{'s' if paid != 1 else ''}",
     ]

@@ -22,7 +22,11 @@ class BadMessage(StratumMisbehaved):
 
 
 class BadJob(StratumMisbehaved):
-    """A notify that is well-formed, and no work: its coinbase, its target or its size cannot be."""
+    """A notify that is well-formed, and no work: its target or its size cannot be, or it does not pay as it must."""
+
+
+class OddCoinbase(StratumMisbehaved):
+    """A coinbase that cannot be read, and why. Its job is mined all the same, unless it must be proved to pay."""
 
 
 class LineTooLong(SourceMisconfigured):

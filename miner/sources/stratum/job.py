@@ -18,8 +18,8 @@ from miner.chain.errors import ChainError
 from miner.chain.hashes import HASH_SIZE, ZERO_HASH
 from miner.chain.target import Target
 from miner.printable import printable
-from miner.sources.stratum.coinbase import SCRIPT_START, PoolCoinbase, read_coinbase
-from miner.sources.stratum.errors import BadJob
+from miner.sources.stratum.coinbase import PoolCoinbase, read_coinbase
+from miner.sources.stratum.errors import BadJob, OddCoinbase
 from miner.sources.stratum.messages import MAX_COINBASE, Notify
 from miner.work.job import CoinbaseParts, Job
 
@@ -48,7 +48,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A job, whether it replaces everything older, and the coinbase it pays with."""
+    """A job, whether it replaces everything older, and what could be read of its coinbase."""
 
     job: Job
     replace: bool
@@ -135,7 +135,7 @@ class JobMaker:
 
 
 def coinbase_of(notify: Notify, under: Circumstances) -> PoolCoinbase:
-    """The coinbase with an extranonce2 of zeros; raises BadJob unless it is one, with the extranonces in its script."""
+    """What can be read of the coinbase, with an extranonce2 of zeros; raises BadJob if it is too long."""
     return _coinbase(_parts(notify, under), len(under.extranonce1))
 
 
@@ -150,15 +150,16 @@ def _parts(notify: Notify, under: Circumstances) -> CoinbaseParts:
 
 
 def _coinbase(parts: CoinbaseParts, extranonce1_size: int) -> PoolCoinbase:
+    """Only the size is judged: what a coinbase looks like is the pool's affair, on any chain."""
     prefix, room = parts.prefix, parts.extranonce2_size
     size = len(prefix) + room + len(parts.suffix)
     if size > MAX_COINBASE:
         raise BadJob(f"a coinbase of {size} bytes")
-    coinbase = read_coinbase(prefix + bytes(room) + parts.suffix)
-    script_end = SCRIPT_START + len(coinbase.script)
-    if not SCRIPT_START <= len(prefix) - extranonce1_size <= len(prefix) <= script_end - room:
-        raise BadJob("its extranonces lie outside the coinbase's script")
-    return coinbase
+    start = len(prefix) - extranonce1_size
+    try:
+        return read_coinbase(prefix + bytes(room) + parts.suffix, start, len(prefix) + room)
+    except OddCoinbase as error:
+        return PoolCoinbase(oddity=str(error))
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,8 @@
                               FloodOfBytes: no way on  BadLine: this line is lost, the next is not
 
 Quirks met here (docs/quirks.md): CRLF and blank lines (several proxies), several messages in one segment (all), lines
-of more than 1,023 bytes close the connection (ckpool, of ours), NaN and 1e400 (Python's reader takes them for numbers).
+of more than 1,023 bytes close the connection (ckpool, of ours), NaN and 1e400 (Python's reader takes them for numbers),
+error texts in another encoding than UTF-8 (Chinese pools: GBK; others: Latin-1).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from miner.sources.stratum.errors import BadLine, FloodOfBytes, LineTooLong
 MAX_LINE = 1 << 20  # bytes of theirs; the longest honest notify has less than 100,000
 MAX_OWN_LINE = 1023  # bytes of ours, newline included: ckpool's buffer
 MAX_INT_DIGITS = 20  # 2**64 has as many
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes in another encoding than UTF-8
 
 
 class Lines:
@@ -48,12 +50,16 @@ class Lines:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The JSON object on a line; raises BadLine. Numbers are int or float, and a float may be infinite (1e400)."""
+    """The JSON object on a line; raises BadLine. Numbers are int or float, and a float may be infinite (1e400).
+
+    Bytes that are not UTF-8 become UNREADABLE, or the characters of GB 18030: a text for people must not cost a share
+    its verdict.
+    """
     try:
-        message = _DECODER.decode(line.decode())
+        message = _decode(line)
     except RecursionError:
         raise BadLine("nested deeper than any message") from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+    except ValueError as error:  # JSONDecodeError among them
         raise BadLine(f"not JSON: {type(error).__name__}") from None
     if not isinstance(message, dict):
         raise BadLine(f"JSON, but no object: {type(message).__name__}")
@@ -71,6 +77,21 @@ def encode(message: dict[str, Any]) -> bytes:
 def spelt(text: str) -> int:
     """How many bytes a text takes in a line of ours, between its quotation marks."""
     return len(json.dumps(text)) - 2
+
+
+def _decode(line: bytes) -> Any:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return _decode_foreign(line)
+    return _DECODER.decode(text)
+
+
+def _decode_foreign(line: bytes) -> Any:
+    try:
+        return _DECODER.decode(line.decode(errors="replace"))
+    except ValueError:  # the second byte of a character in GBK may be that of a backslash
+        return _DECODER.decode(line.decode("gb18030", errors="replace"))
 
 
 def _refuse_constant(name: str) -> float:

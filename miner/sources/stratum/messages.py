@@ -17,10 +17,10 @@ from typing import Any
 from miner.chain.hashes import HASH_SIZE
 from miner.printable import printable
 from miner.sources.stratum.errors import BadMessage
-from miner.sources.stratum.lines import spelt
+from miner.sources.stratum.lines import UNREADABLE, spelt
 
 MAX_TEXT = 256  # characters of what a pool says that we repeat
-MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 8
+MAX_EXTRANONCE1 = 32  # bytes; seen: 0 to 9
 MAX_EXTRANONCE2 = 16
 MAX_BRANCH = 32  # 2**32 transactions
 MAX_COINBASE = 100_000  # bytes
@@ -109,6 +109,14 @@ class ShowMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """An error without an id, hence about no request in particular; its words are harmless to print."""
+
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class VersionAsked:
     """client.get_version: `id` wants an answer."""
 
@@ -153,6 +161,7 @@ Notice = (
     | SetVersionMask
     | ReconnectAsked
     | ShowMessage
+    | Complaint
     | VersionAsked
     | Ping
     | Unknown
@@ -166,7 +175,7 @@ def read(message: Mapping[str, Any]) -> Notice | Answer:
     """What this message is; raises BadMessage."""
     method = message.get("method")
     if method is None:
-        return _answer(message)
+        return _complaint(message) or _answer(message)
     if not isinstance(method, str):
         raise BadMessage("its method is no text")
     id_ = message.get("id")
@@ -180,6 +189,8 @@ def read(message: Mapping[str, Any]) -> Notice | Answer:
             return ReconnectAsked(tuple(params) if isinstance(params, list) else ())
         case _ if method in _READERS:
             params = message.get("params")
+            if params is None:
+                params = []
             if not isinstance(params, list):
                 raise BadMessage(f"{method}: its parameters are no list")
             return _READERS[method](params)
@@ -218,13 +229,32 @@ def _answer(message: Mapping[str, Any]) -> Answer:
     name = str(id_)[:32]
     result, error = message.get("result"), message.get("error")
     reason = message.get("reject-reason")
-    if error is not None and error is not False:
+    if _says(error):
         return Answer(name, result, False, *_error(error))
-    if isinstance(reason, str) and result is not True:
+    if reason and isinstance(reason, str) and result is not True:
         return Answer(name, result, False, None, _text(reason))
     if result is False:
         return Answer(name, result, False)
     return Answer(name, result, None if result is None else True)
+
+
+def _complaint(message: Mapping[str, Any]) -> Complaint | None:
+    """The error of a message without an id, None where it has an id or no error."""
+    if message.get("id") is not None:
+        return None
+    error, reason = message.get("error"), message.get("reject-reason")
+    if _says(error):
+        return Complaint(*_error(error))
+    return Complaint(None, _text(reason)) if reason and isinstance(reason, str) else None
+
+
+def _says(error: object) -> bool:
+    """Whether the error field reports one. Null, false, 0 and whatever is empty, or holds only such, do not."""
+    if isinstance(error, list):
+        return any(error)
+    if isinstance(error, dict):
+        return any(error.values())
+    return bool(error)
 
 
 def _error(error: object) -> tuple[int | None, str]:
@@ -275,6 +305,10 @@ def _notify(params: list[Any]) -> Notify:
     job_id, prev_hash, coinbase1, coinbase2, branch, version, nbits, ntime = params[:8]
     if isinstance(job_id, bool) or not isinstance(job_id, (str, int)) or spelt(str(job_id)) > MAX_JOB_ID:
         raise BadMessage("mining.notify: its job id is no text of usual length")
+    if isinstance(job_id, str) and UNREADABLE in job_id:
+        raise BadMessage("mining.notify: its job id is in no encoding that it could be sent back in")
+    if branch is None:
+        branch = []
     if not isinstance(branch, list) or len(branch) > MAX_BRANCH:
         raise BadMessage(f"mining.notify: its branch is no list of up to {MAX_BRANCH}")
     return Notify(

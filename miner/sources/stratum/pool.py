@@ -201,6 +201,9 @@ class Pool:
                 return self._on_redirect(connection, list(params), now)
             case messages.ShowMessage(text):
                 return self._remark(connection, "pool_says", text, now)
+            case messages.Complaint(code, text):
+                said = text if code is None else f"error {code}: {text}"
+                return self._remark(connection, "pool_complains", said, now)
             case messages.Unknown(method, _):
                 return self._remark(connection, "method_unknown", method, now)
             case protocol.Ignored(text):
@@ -307,15 +310,19 @@ class Pool:
         """Where the operator insists, a job that does not pay is no job."""
         script = self._options.payout_script
         if script is not None and self._options.require_payout and not made.coinbase.pays(script):
-            raise BadJob("its coinbase does not pay the configured address")
+            raise BadJob(_unpaid(made))
 
     def _doubts(self, connection: _Connection, made: Made, wall: float) -> list[Effect]:
         """What is odd about a job that is mined all the same; said once a connection."""
         effects: list[Effect] = []
+        oddity = made.coinbase.oddity
+        if oddity and "coinbase" not in connection.warned:
+            connection.warned.add("coinbase")
+            effects.append(Say("warning", "coinbase_odd", {"job": made.job.key, "text": oddity}))
         script = self._options.payout_script
         if script is not None and not made.coinbase.pays(script) and "payout" not in connection.warned:
             connection.warned.add("payout")
-            effects.append(Say("warning", "payout_missing", {"job": made.job.key}))
+            effects.append(Say("warning", "payout_missing", {"job": made.job.key, "text": _unpaid(made)}))
         off = made.job.ntime - wall
         if abs(off) > CLOCK_OFF_S and "clock" not in connection.warned:
             connection.warned.add("clock")
@@ -384,3 +391,9 @@ class Pool:
     @property
     def _channel(self) -> Channel | None:
         return self._connection.channel if self._connection else None
+
+
+def _unpaid(made: Made) -> str:
+    """Why a job does not count as paying the configured address."""
+    oddity = made.coinbase.oddity
+    return f"its coinbase cannot be read: {oddity}" if oddity else "its coinbase does not pay the configured address"

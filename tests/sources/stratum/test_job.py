@@ -14,7 +14,7 @@ from miner.chain.errors import ChainError
 from miner.chain.target import DIFFICULTY_ONE
 from miner.sources.stratum import messages
 from miner.sources.stratum.coinbase import read_coinbase
-from miner.sources.stratum.errors import BadJob, StratumMisbehaved
+from miner.sources.stratum.errors import BadJob, OddCoinbase, StratumMisbehaved
 from miner.sources.stratum.job import NTIME_AHEAD_S, Circumstances, JobMaker, Made
 from miner.sources.stratum.lines import decode
 from miner.sources.stratum.messages import Notify
@@ -97,14 +97,7 @@ def test_the_newest_job_again_under_a_smaller_mask_replaces_and_under_a_wider_on
         {"nbits": "00000000"},
         {"nbits": "ff123456"},
         {"prev_hash": "00" * 32},
-        {"coinbase1": ""},
-        {"coinbase2": ""},
-        {"coinbase1": COINBASE1 + "00"},
-        {"coinbase1": COINBASE1.replace("ffffffff19", "ffffffff65")},
-        {"coinbase1": COINBASE1.replace("00000000ffffffff", "00000001ffffffff", 1)},
-        {"coinbase1": COINBASE1[:-16]},
-        {"coinbase1": COINBASE1[:8] + "0001" + COINBASE1[8:]},
-        {"coinbase2": "00" * 99_900},
+        {"coinbase2": "00" * 99_950},
     ],
     ids=lambda changes: next(f"{key}-{len(value)}" for key, value in changes.items()),
 )
@@ -113,13 +106,36 @@ def test_what_cannot_be_mined_is_refused(changes: dict[str, Any]) -> None:
         JobMaker("pool", 1).make(announced(**changes), UNDER, 0.0)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"coinbase1": ""},
+        {"coinbase2": ""},
+        {"coinbase1": "", "coinbase2": ""},
+        {"coinbase1": COINBASE1 + "00"},
+        {"coinbase1": COINBASE1.replace("ffffffff19", "ffffffff65")},
+        {"coinbase1": COINBASE1.replace("00000000ffffffff", "00000001ffffffff", 1)},
+        {"coinbase1": COINBASE1[:-16]},
+        {"coinbase1": COINBASE1[:8] + "0001" + COINBASE1[8:]},
+    ],
+    ids=["no-head", "no-tail", "nothing", "long", "script", "spends", "short", "witness"],
+)
+def test_a_job_is_mined_whatever_its_coinbase_looks_like(changes: dict[str, Any]) -> None:
+    result = made(JobMaker("pool", 1), announced(**changes))
+    assert result.coinbase.oddity
+    assert not result.coinbase.pays(PAID)
+    assert result.job.height is None
+    assert isinstance(result.job.body, CoinbaseParts)
+    halves = [changes.get("coinbase1", COINBASE1), "08000002" + changes.get("coinbase2", COINBASE2)]
+    assert result.job.body.prefix + result.job.body.suffix == bytes.fromhex("".join(halves))
+
+
 @pytest.mark.golden("stratum_v1_shares", where=lambda vector: vector["id"] == "mainnet-block-879008")
-def test_an_extranonce_outside_the_script_is_refused(vector: dict[str, Any]) -> None:
+def test_an_extranonce_in_what_the_coinbase_spends_is_mined_and_odd(vector: dict[str, Any]) -> None:
     """Recast from a block: its extranonce2 is part of what the coinbase spends, so that only one value is valid."""
     message = messages.read({"method": "mining.notify", "params": vector["notify_params"]})
     assert isinstance(message, Notify)
-    with pytest.raises(BadJob):
-        JobMaker("pool", 1).make(message, Circumstances(bytes(4), 8, 1.0, 0), 0.0)
+    assert made(JobMaker("pool", 1), message, Circumstances(bytes(4), 8, 1.0, 0)).coinbase.oddity
 
 
 @pytest.mark.golden("stratum_v1_merkle", where=lambda vector: "notify_params" in vector)
@@ -150,14 +166,14 @@ def test_a_coinbase_is_read_as_the_chain_reads_it(vector: dict[str, Any]) -> Non
 
 
 @given(st.data())
-def test_a_damaged_coinbase_is_refused_or_read_as_the_chain_reads_it(data: st.DataObject) -> None:
+def test_a_damaged_coinbase_is_odd_or_read_as_the_chain_reads_it(data: st.DataObject) -> None:
     raw = bytearray(bytes.fromhex(COINBASE1 + "08000002" + "00" * 4 + COINBASE2))
     for _ in range(data.draw(st.integers(0, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     del raw[data.draw(st.integers(len(raw) - 3, len(raw))) :]
     try:
         got = read_coinbase(bytes(raw))
-    except BadJob:
+    except OddCoinbase:
         with contextlib.suppress(ChainError):
             assert parse_coinbase(bytes(raw)).has_witness
     else:
@@ -173,3 +189,18 @@ def test_any_hex_is_a_job_or_a_named_refusal(changes: dict[str, Any]) -> None:
         JobMaker("pool", 1).make(announced(**changes), UNDER, 0.0)
     except StratumMisbehaved:
         return
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=32), st.integers(1, 16))
+def test_any_halves_of_a_coinbase_make_a_job(head: bytes, tail: bytes, extranonce1: bytes, size: int) -> None:
+    message = replace(announced(), coinbase1_hex=head.hex(), coinbase2_hex=tail.hex())
+    job = made(JobMaker("pool", 1), message, Circumstances(extranonce1, size, 1.0, 0)).job
+    assert job.body == CoinbaseParts(head + extranonce1, tail, size, (b"\x11" * 32,))
+
+
+@given(st.integers(0, 119), st.integers(0, 16), st.integers(1, 16))
+def test_a_coinbase_cut_anywhere_makes_a_job(cut: int, size1: int, size2: int) -> None:
+    whole = bytes.fromhex(COINBASE1 + "08000002" + "00" * 4 + COINBASE2)
+    message = replace(announced(), coinbase1_hex=whole[:cut].hex(), coinbase2_hex=whole[cut + size1 + size2 :].hex())
+    result = made(JobMaker("pool", 1), message, Circumstances(whole[cut : cut + size1], size2, 1.0, 0))
+    assert result.coinbase.oddity or result.coinbase.script

@@ -46,7 +46,7 @@ def test_a_line_above_the_limit_is_a_flood_and_is_not_kept(data: bytes) -> None:
         b'{"a":-Infinity}',
         b'{"a":' + b"9" * 21 + b"}",
         b'{"a":' + b"[" * 100_000,
-        b'{"a":"\xff"}',
+        b'{"a":\xff}',
         b'{"a":1}{"b":2}',
         b'{"a":"\x01"}',
     ],
@@ -55,6 +55,21 @@ def test_a_line_above_the_limit_is_a_flood_and_is_not_kept(data: bytes) -> None:
 def test_what_is_no_object_in_strict_json_is_refused(line: bytes) -> None:
     with pytest.raises(BadLine):
         decode(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("\u00fcbel".encode("latin-1"), "\ufffdbel"),
+        ("\u91cd\u590d".encode("gbk"), "\ufffd\u0638\ufffd"),  # two of its bytes are a letter in UTF-8 too
+        ("\u8aa0".encode("gbk"), "\u8aa0"),  # its second byte is a backslash, which would escape the quotation mark
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),  # a lone surrogate
+        (b"\xc3", "\ufffd"),
+    ],
+    ids=["latin-1", "gbk", "gbk-backslash", "surrogate", "cut"],
+)
+def test_text_in_a_foreign_encoding_does_not_cost_the_line(text: bytes, read: str) -> None:
+    assert decode(b'{"id":4,"error":[23,"' + text + b'",null]}') == {"id": 4, "error": [23, read, None]}
 
 
 def test_a_text_of_theirs_goes_back_as_it_came() -> None:

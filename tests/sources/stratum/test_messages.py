@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,7 +11,8 @@ from miner.sources.stratum import messages
 from miner.sources.stratum.errors import BadJob, BadLine, BadMessage
 from miner.sources.stratum.job import Circumstances, JobMaker
 from miner.sources.stratum.lines import Lines, decode
-from miner.sources.stratum.messages import Answer, Notify, SetDifficulty
+from miner.sources.stratum.messages import Answer, Complaint, Notify, SetDifficulty
+from tests.sources.stratum.talk import notify
 
 
 def read(vector: dict[str, Any]) -> Any:
@@ -129,3 +131,55 @@ def test_an_answer_needs_an_id(id_: object) -> None:
 
 def test_ids_that_went_through_a_double_or_a_string_are_the_same() -> None:
     assert {messages.read({"id": id_, "result": True}).id for id_ in (7, 7.0, "7")} == {"7"}
+
+
+NOTHING: list[Any] = [None, False, 0, 0.0, "", [], {}, [None], [0, "", None], {"code": 0, "message": ""}]
+
+
+@pytest.mark.parametrize("error", NOTHING, ids=repr)
+def test_an_error_that_says_nothing_is_none(error: object) -> None:
+    answer = messages.read({"id": 4, "result": True, "error": error})
+    assert answer == Answer("4", result=True, accepted=True)
+    refused = messages.read({"id": 4, "result": False, "error": error})
+    assert refused == Answer("4", result=False, accepted=False)
+
+
+@pytest.mark.parametrize("error", [[21], ["Stale"], {"code": 21}, {"message": "Stale"}, "Stale", 21, [None, "Stale"]])
+def test_an_error_that_says_anything_is_one_whatever_the_result(error: object) -> None:
+    answer = messages.read({"id": 4, "result": True, "error": error})
+    assert isinstance(answer, Answer)
+    assert answer.refused
+    assert answer.code == 21 or answer.text in ("Stale", "21")
+
+
+def test_a_list_that_is_null_is_empty() -> None:
+    message = read({"line": notify().decode()})
+    assert read({"line": notify(branch=None).decode()}) == dataclasses.replace(message, branch_hex=())
+    assert messages.subscribed([None, "08000002", 4]).session_id is None
+    assert messages.read({"method": "client.reconnect", "params": None}) == messages.ReconnectAsked(())
+    for method in ("mining.notify", "mining.set_difficulty", "client.show_message"):
+        with pytest.raises(BadMessage, match=r"0 parameters|not a number|no text"):
+            messages.read({"method": method, "params": None})
+
+
+@pytest.mark.parametrize(
+    ("error", "complaint"),
+    [
+        ([-3, "Method not found", None], Complaint(-3, "Method not found")),
+        ({"code": 20, "message": "Unknown method"}, Complaint(20, "Unknown method")),
+        ("go \x1b[2J away", Complaint(None, "go \\x1b[2J away")),
+    ],
+)
+def test_an_error_about_no_request_is_a_complaint(error: object, complaint: Complaint) -> None:
+    assert messages.read({"id": None, "result": None, "error": error}) == complaint
+    assert messages.read({"error": error}) == complaint
+    assert isinstance(messages.read({"id": 0, "error": error}), Answer)
+
+
+def test_a_reject_reason_about_no_request_is_a_complaint() -> None:
+    assert messages.read({"id": None, "result": False, "reject-reason": "Stale"}) == Complaint(None, "Stale")
+
+
+def test_a_job_id_that_cannot_be_sent_back_makes_no_job() -> None:
+    with pytest.raises(BadMessage, match="encoding"):
+        messages.read(decode(notify("job-e").replace(b"job-e", b"job-\xe9")))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.base import SourceMisconfigured
-from miner.sources.stratum.delivery import Learnt, Leave
+from miner.sources.stratum.delivery import Learnt, Leave, Say
 from miner.sources.stratum.pool import BAD_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
 from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.rolling import Style
@@ -165,7 +165,7 @@ def test_bad_jobs_are_dropped_with_a_word_and_a_row_of_them_ends_it() -> None:
     assert [job.key for job in table.jobs] == ["good"]
     assert table.said == ["job_refused"] * (BAD_JOBS - 1)
     for number in range(BAD_JOBS):
-        table.say(notify(str(number), coinbase1=""))
+        table.say(notify(str(number), nbits="00000000"))
     assert table.left is not None and table.left.ending is Ending.NO_WORK
 
 
@@ -200,6 +200,54 @@ def test_a_coinbase_that_pays_somebody_else_is_said_once_or_refused() -> None:
     table.say(notify())
     assert table.jobs == []
     assert "job_refused" in table.said
+
+
+ODD = {"coinbase1": "00" * 60}
+
+
+def test_an_odd_coinbase_is_mined_and_said_once_a_connection_with_the_reason() -> None:
+    table = joined()
+    for number in range(2 * BAD_JOBS):
+        table.say(notify(str(number), **ODD))
+    assert len(table.jobs) == 2 * BAD_JOBS
+    assert table.left is None
+    (odd,) = [effect for effect in table.effects if isinstance(effect, Say)]
+    assert (odd.level, odd.event) == ("warning", "coinbase_odd")
+    assert odd.fields == {"job": "0", "text": "it does not begin as a coinbase does"}
+
+
+def test_an_odd_coinbase_cannot_be_proved_to_pay_and_is_refused_with_the_reason_where_that_is_required() -> None:
+    table = joined(payout_script=PAID)
+    table.say(notify("1", **ODD), notify("2", **ODD))
+    assert len(table.jobs) == 2
+    assert table.said == ["coinbase_odd", "payout_missing"]
+    table = joined(payout_script=PAID, require_payout=True)
+    table.say(notify("1", **ODD), notify("2"))
+    assert [job.key for job in table.jobs] == ["2"]
+    (refused,) = [effect for effect in table.effects if isinstance(effect, Say)]
+    assert refused.event == "job_refused"
+    assert refused.fields == {"text": "its coinbase cannot be read: it does not begin as a coinbase does"}
+
+
+def test_a_complaint_about_no_request_is_shown_with_its_number_and_words() -> None:
+    table = joined()
+    complaint = {"id": None, "result": None, "error": [-3, "Unknown method", None]}
+    (effect,) = table.say(line(**complaint))
+    assert effect == Say("warning", "pool_complains", {"text": "error -3: Unknown method"})
+    for _ in range(2 * REMARKS):
+        table.say(line(**complaint))
+    assert table.said.count("pool_complains") == REMARKS
+    assert table.left is None
+
+
+@pytest.mark.parametrize("text", [b"\xfcbel", b"\xd6\xd8\xb8\xb4", b"\xd5\x5c", b"\\ud800"], ids=repr)
+def test_words_in_a_foreign_encoding_do_not_cost_a_share_its_verdict(text: bytes) -> None:
+    table = joined()
+    (request,) = table.submit(share_of(easy(table)))
+    table.say(b'{"id":%d,"result":null,"error":[23,"%b",null]}\n' % (request["id"], text))
+    (answer,) = table.answers
+    assert answer.reason is Reason.LOW_DIFFICULTY
+    assert answer.text.isprintable()
 
 
 def test_a_job_whose_time_is_far_off_is_said() -> None:

@@ -29,6 +29,7 @@ from tests.virtual.pool_judge import Reason as Judged
 from tests.virtual.pool_judge import Rolling
 from tests.virtual.pool_terms import Delivery, ErrorShape, Ids, Reask, Resume, Terms, Vardiff, WorkFrom
 from tests.virtual.pool_tls import Authority
+from tests.virtual.pool_work import PAYOUT_SCRIPT, Layout
 
 PATIENCE_S = 20.0
 HASTE = 30.0  # how much faster the source's clock runs than ours
@@ -136,8 +137,10 @@ def test_it_is_a_source() -> None:
         Terms(extranonce1_size=0, flat_subscriptions=True, null_authorized=True, notify_params=8),
         Terms(extranonce1_size=7, extranonce2_size=8, branches=0, work_from=WorkFrom.BEFORE_SUBSCRIBED),
         Terms(extranonce2_size=2, branches=12, delivery=Delivery(ids=Ids.FLOAT), work_from=WorkFrom.SUBSCRIBED),
+        Terms(no_error=[]),
+        Terms(no_error={"code": 0, "message": ""}),
     ],
-    ids=["model", "no-rolling", "or", "xor", "crlf", "p2pool", "early", "float-ids"],
+    ids=["model", "no-rolling", "or", "xor", "crlf", "p2pool", "early", "float-ids", "empty-list", "code-0"],
 )
 async def test_pools_of_every_kind_accept_every_share(terms: Terms) -> None:
     with VirtualPool(terms) as pool:
@@ -149,6 +152,37 @@ async def test_pools_of_every_kind_accept_every_share(terms: Terms) -> None:
         assert rig.refused == []
         assert pool.account("me.rig").accepted == 20
         assert pool.violations() == {}
+
+
+NAMED = [Layout.SCRIPT, Layout.SEQUENCE, Layout.OUTPUT, Layout.LAST]
+
+
+@pytest.mark.parametrize("layout", NAMED, ids=lambda layout: layout.name.lower())
+async def test_extranonces_at_any_known_place_are_mined_and_the_payout_is_found(layout: Layout) -> None:
+    with VirtualPool(Terms.of_layout(layout)) as pool:
+        async with mining(pool, payout_script=PAYOUT_SCRIPT, require_payout=True) as rig:
+            await rig.mined(50)
+            await asyncio.to_thread(pool.new_job, clean=True)
+            await rig.until(lambda: len(rig.jobs) >= 2)
+            await rig.mined(50)
+        assert rig.refused == []
+        assert pool.account("me.rig").accepted == 100
+        assert {job.height for job in rig.jobs} == {840_001, 840_002}
+
+
+@pytest.mark.parametrize("layout", [each for each in Layout if each not in NAMED], ids=lambda each: each.name.lower())
+async def test_a_coinbase_that_cannot_be_read_is_mined_unless_it_must_pay(layout: Layout) -> None:
+    with VirtualPool(Terms.of_layout(layout)) as pool:
+        async with mining(pool, payout_script=PAYOUT_SCRIPT) as rig:
+            await rig.mined(5)
+        assert rig.refused == []
+        assert pool.account("me.rig").accepted == 5
+        assert {job.height for job in rig.jobs} == {None}
+        async with mining(pool, payout_script=PAYOUT_SCRIPT, require_payout=True, first_job=False) as rig:
+            await asyncio.to_thread(pool.new_job)
+            good = await asyncio.to_thread(pool.new_job, layout=Layout.SCRIPT)
+            await rig.until(lambda: rig.jobs)
+            assert [job.key for job in rig.jobs] == [good]
 
 
 @pytest.mark.parametrize("reask", Reask)
@@ -430,6 +464,15 @@ async def test_check_tells_what_it_found() -> None:
         findings = "\n".join(await StratumSource(options(pool)).check())
     assert "the pool knows the user" in findings
     assert "version bits 1fffe000" in findings
+    assert "at height 840001," in findings
+    assert "its coinbase pays 1 script" in findings
+
+
+async def test_check_says_why_a_coinbase_cannot_be_read() -> None:
+    with VirtualPool(Terms.of_layout(Layout.WITNESS)) as pool:
+        findings = "\n".join(await StratumSource(options(pool)).check())
+    assert "at an unknown height," in findings
+    assert "its coinbase cannot be read: it is written with a witness" in findings
 
 
 @pytest.mark.parametrize(
