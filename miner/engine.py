@@ -20,6 +20,7 @@ import structlog
 
 from backends.base import Device, DeviceInfo, State
 from miner.chain.target import Target
+from miner.dropped_blocks import DroppedBlockLog
 from miner.keeper import LOOK_S, Keeper
 from miner.metering import Metering
 from miner.share_log import ShareLog
@@ -30,8 +31,9 @@ from miner.telemetry.snapshot import WINDOWS_S, Snapshot
 from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
-    BareBlocksWithheld,
+    BlockDropped,
     Event,
+    Fate,
     Finish,
     Found,
     MiningBegan,
@@ -89,6 +91,7 @@ class Engine:
         self._clock = clock
         self._wall = wall
         self._leases = Leases()
+        self._dropped = DroppedBlockLog(clock)
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watchers: list[Callable[[Snapshot], None]] = []
@@ -128,7 +131,7 @@ class Engine:
         keeper = Keeper(
             info,
             open_device,
-            before.feed if before else DeviceFeed(info, self._leases, self._found, self._clock),
+            before.feed if before else DeviceFeed(info, self._leases, self._found, self._clock, self._dropped.tell),
             watch=DeviceWatch(info.id, self._patience),
             clock=self._clock,
             look_s=self._look_s,
@@ -201,6 +204,7 @@ class Engine:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks.values())
+            self._dropped.flush()
             self._show(self._take_snapshot())
         return self._result
 
@@ -209,6 +213,7 @@ class Engine:
         while not self._done.is_set():
             self._look_for_the_beginning()
             self._handle(Tick(self._hashes_for(), self._exhausted()))
+            self._dropped.tick()
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -254,7 +259,7 @@ class Engine:
         self._mined_s = self._manager.mining_s(self._clock())
         self._handle(Tick(self._hashes_for()))
         await asyncio.gather(*(source.drain(DRAIN_S) for source in self._sources.values()))
-        self._manager.close()
+        self._do(self._manager.close())
 
     async def _run_source(self, source: Source) -> None:
         """Run it until it ends by itself; one that a defect of ours ended has failed, and is run again later."""
@@ -284,11 +289,14 @@ class Engine:
             self._loop.call_soon_threadsafe(self._handle, found)
         except RuntimeError:  # the loop is closed: a device that was not off in time
             log.warning("hit_after_the_end", device=found.device)
+            self._lose(found, "its device reported it after the end of the run")
 
     def _handle(self, event: Event) -> None:
         source = getattr(event, "source", None) or getattr(getattr(event, "job", None), "source", None)
-        if source is not None and source not in self._sources:
-            return  # a last word of a source that was taken out
+        if source is not None and source not in self._sources:  # a last word of a source that was taken out
+            if isinstance(event, Found):
+                self._lose(event, "its source was taken out before")
+            return
         self._log(event)
         if self._share_log and isinstance(event, Answered):
             self._share_log.answered(event.answer)
@@ -307,19 +315,26 @@ class Engine:
                     if self._share_log:
                         self._share_log.sent(share)
                     self._sources[share.job.source].submit(share)
-                case BareBlocksWithheld(source, count):
-                    log.warning("bare_blocks_withheld", source=source, count=count)
+                case BlockDropped():
+                    self._dropped.tell(effect)
                 case Finish():
                     self.finish(effect)
+
+    def _lose(self, found: Found, reason: str) -> None:
+        """Tell of a hit that no source can be given, if it solves a block. Any thread."""
+        if found.hash <= found.job.network_target:
+            self._dropped.tell(BlockDropped.of(Fate.LOST, found, reason))
 
     def _log(self, event: Event) -> None:
         match event:
             case Answered(source, answer):
                 share = self._manager.pending.get(answer.share_id)
                 height = share.job.height if share else None
-                details: dict[str, object] = (
-                    {"source": source} if height is None else {"source": source, "height": height}
-                )
+                details: dict[str, object] = {"source": source}
+                if height is not None:
+                    details["height"] = height
+                if share is not None and (share.block or answer.block):
+                    details["block"] = f"{share.hash:064x}"
                 if answer.accepted:
                     log.info("block_accepted" if answer.block else "share_accepted", **details)
                     return

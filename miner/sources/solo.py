@@ -10,7 +10,15 @@ AHEAD_S = 600  # how far ntime may run ahead of where it starts; nodes accept tw
 
 PARENT_MISSING = "prev-blk-not-found"
 _LOST_RACE = frozenset(
-    {"inconclusive", "duplicate-inconclusive", "inconclusive-not-best-prevblk", PARENT_MISSING, "bad-prevblk"}
+    {
+        "inconclusive",
+        "duplicate-inconclusive",
+        "inconclusive-not-best-prevblk",
+        PARENT_MISSING,
+        "bad-prevblk",
+        "stale-prevblk",
+        "stale-work",
+    }
 )
 
 

@@ -22,7 +22,7 @@ class Account:
     accepted: int = 0
     rejected: Mapping[Reason, int] = field(default_factory=lambda: MappingProxyType({}))  # STALE has its own sum
     stale: int = 0  # sent, and answered as stale
-    withheld: int = 0  # not sent: found on a dead job, or a block more on a parent, or bare
+    withheld: int = 0  # not sent: found on a dead job, one more block on a solved parent, or a bare block
     blocks_accepted: int = 0
     blocks_rejected: int = 0
     accepted_difficulty: float = 0.0

@@ -25,7 +25,6 @@ _VERDICTS = frozenset({Reason.LOW_DIFFICULTY, Reason.MALFORMED, Reason.OTHER})
 class _Record:
     pause_s: float = FIRST_PAUSE_S  # after the next refusal
     until: float = float("-inf")
-    withheld: int = 0
 
 
 class BareBlocks:
@@ -38,18 +37,6 @@ class BareBlocks:
         """Whether a bare block may go to this source now."""
         record = self._records.get(source)
         return record is None or now >= record.until
-
-    def withhold(self, source: str) -> None:
-        """Count a bare block that was not sent because the source does not want it now."""
-        self._records.setdefault(source, _Record()).withheld += 1
-
-    def sent(self, source: str) -> int:
-        """A bare block goes out: how many were withheld since the last one. The count begins again at 0."""
-        record = self._records.get(source)
-        if record is None:
-            return 0
-        withheld, record.withheld = record.withheld, 0
-        return withheld
 
     def answered(self, share: Share, answer: Answer, now: float) -> None:
         """Learn from the answer to any share; only bare blocks matter."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
 
 from backends.base import Hit
 
@@ -111,12 +113,29 @@ class Submit:
     share: Share
 
 
-@dataclass(frozen=True, slots=True)
-class BareBlocksWithheld:
-    """Tell the operator: so many bare blocks were not sent to this source since the last one, which it had refused."""
+class Fate(StrEnum):
+    """Why a found block is not handed in, or its answer not awaited; the name of the log event."""
 
+    WITHHELD = "block_withheld"  # not handed in on purpose
+    UNANSWERED = "block_unanswered"  # handed in, and nobody waits for the answer any more
+    LOST = "block_lost"  # it cannot be handed in
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDropped:
+    """Tell the operator what became of this found block."""
+
+    fate: Fate
     source: str
-    count: int
+    device: str
+    height: int | None
+    hash: int
+    reason: str  # a clause for the operator
+
+    @classmethod
+    def of(cls, fate: Fate, block: Found | Share, reason: str) -> Self:
+        """The same of a hit or a share that solves a block."""
+        return cls(fate, block.job.source, block.device, block.job.height, block.hash, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +146,4 @@ class Finish:
     reason: str
 
 
-Effect = Serve | Retire | Submit | BareBlocksWithheld | Finish
+Effect = Serve | Retire | Submit | BlockDropped | Finish

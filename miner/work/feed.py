@@ -7,7 +7,8 @@
 
 The loop only swaps references, and has a device stage its next work, under a lock that is never held while anything
 hashes or waits. Only what the manager must see crosses back: GOOD hits, and hits that solve a block although their job
-is dead.
+is dead. A hit of a forgotten lease cannot become a block, since its coinbase is not known any more. If it solves one,
+the feed calls `lost`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from backends.base import TOP_WORD, Capability, DeviceInfo, Hit, Misuse, Verdict, Work
 
-from .events import Found
+from .events import BlockDropped, Fate, Found
 from .health import report_target
 from .job import Job
 from .lease import Leases
@@ -67,8 +68,17 @@ class _Issued:
     extranonce2: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """What is remembered of a lease for longer than the lease itself."""
+
+    source: str
+    height: int | None
+    network_target: int
+
+
 class DeviceFeed:
-    """Implements backends.base.Feed. `post` takes a Found in the device's thread and must return at once."""
+    """Implements backends.base.Feed. `post` and `lost` are called in the device's thread and must return at once."""
 
     def __init__(
         self,
@@ -76,12 +86,14 @@ class DeviceFeed:
         leases: Leases,
         post: Callable[[Found], None],
         clock: Callable[[], float] = time.monotonic,
+        lost: Callable[[BlockDropped], None] = lambda _block: None,
     ) -> None:
         self._info = info
         self._rolls_version = Capability.ROLLS_VERSION in info.capabilities
         self._rolls_ntime = Capability.ROLLS_NTIME in info.capabilities
         self._leases = leases
         self._post = post
+        self._lost = lost
         self._clock = clock
         self._changed = threading.Condition()
         self._stage: Callable[[int], None] | None = None
@@ -92,7 +104,7 @@ class DeviceFeed:
         self._leased: dict[int, deque[int]] = {}  # job id -> ids of its works, oldest first
         self._dead: OrderedDict[int, None] = OrderedDict()  # ids of retired jobs that we leased from, oldest first
         self._seen: OrderedDict[tuple[int, int, int, int], None] = OrderedDict()
-        self._booked: OrderedDict[int, str] = OrderedDict()  # work id -> source
+        self._booked: OrderedDict[int, _Booked] = OrderedDict()  # by work id
         self._hashes_for: Counter[str] = Counter()  # by source
         self._verdicts: Counter[Verdict] = Counter()
         self._due = 0.0
@@ -214,7 +226,10 @@ class DeviceFeed:
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
         issued = self._works.get(hit.work.id)
-        if issued is None or issued.work != hit.work or not hit.work.covers(hit.nonce, hit.version, hit.ntime):
+        if issued is None:
+            self._look_for_lost_block(hit)
+            return self._count(Verdict.OUTSIDE)
+        if issued.work != hit.work or not hit.work.covers(hit.nonce, hit.version, hit.ntime):
             return self._count(Verdict.OUTSIDE)
         hash_ = hit.hash()
         if hash_ > max(hit.work.target | TOP_WORD, ticket):
@@ -234,8 +249,8 @@ class DeviceFeed:
             now = self._clock()
             self._hashes.add(now, hashes)
             self._due += hits_due(hashes, work.target)
-            if (source := self._booked.get(work.id)) is not None:
-                self._hashes_for[source] += hashes
+            if (booked := self._booked.get(work.id)) is not None:
+                self._hashes_for[booked.source] += hashes
             if self._began is None and hashes:
                 self._began = now
 
@@ -287,7 +302,7 @@ class DeviceFeed:
             )
             self._works[work.id] = _Issued(work, job, lease.extranonce2)
             self._leased.setdefault(job.id, deque()).append(work.id)
-            self._booked[work.id] = job.source
+            self._booked[work.id] = _Booked(job.source, job.height, job.network_target)
             if len(self._booked) > BOOKED_WORKS:
                 self._booked.popitem(last=False)
             if len(self._works) > LIVE_WORKS:
@@ -303,6 +318,13 @@ class DeviceFeed:
             target = report_target(self._info, self._pace_hps, max(job.share_target, job.network_target))
             self._target = (job, now, target)
         return target
+
+    def _look_for_lost_block(self, hit: Hit) -> None:
+        with self._changed:
+            booked = self._booked.get(hit.work.id)
+        if booked is not None and (hash_ := hit.hash()) <= booked.network_target:
+            reason = "the device reported it so late that its job was forgotten"
+            self._lost(BlockDropped(Fate.LOST, booked.source, self._info.id, booked.height, hash_, reason))
 
     def _count(self, verdict: Verdict) -> Verdict:
         with self._changed:

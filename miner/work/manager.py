@@ -20,10 +20,14 @@ What becomes of a hit:
       Found --> meets a share target of its own --> its job lives -----> Submit
             --> solves a block ----------------------------------------> Submit as a block, whatever else is true:
                                                                          one on each parent until that one is refused,
-                                                                         and what misses the share target as `bare` says
+                                                                         and one that misses the share target as `bare`
+                                                                         says; the others: BlockDropped
             |                          +-> its job is dead: withheld
             +-> neither: it proved the device's health                 Submit --> PENDING --> Answered, or
                                                                        UNANSWERED after ANSWER_S (blocks never)
+
+A parent is solved from the sending of a block of ours until that block is refused, or until its source gives out a new
+job on the same parent: the source does not build on our block then (`Outbox.reopen`).
 
 Time comes in as `now`, seconds on a monotonic clock; what to do comes out as effects, in the order to do it.
 """
@@ -31,7 +35,7 @@ Time comes in as `now`, seconds on a monotonic clock; what to do comes out as ef
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -42,9 +46,10 @@ from .bare import BareBlocks
 from .errors import UnknownSource
 from .events import (
     Answered,
-    BareBlocksWithheld,
+    BlockDropped,
     Effect,
     Event,
+    Fate,
     Finish,
     Found,
     MiningBegan,
@@ -213,19 +218,22 @@ class Manager:
 
     def dismiss(self, name: str, now: float) -> list[Effect]:
         """Forget a source that was leaving, but for its account; one that comes back under its name begins anew."""
-        for share in [share for share in self.pending.values() if share.job.source == name]:
+        shares = [share for share in self.pending.values() if share.job.source == name]
+        dropped = _unanswered(shares, "its source was taken out first")
+        for share in shares:
             self._abandon(share)
         self._tips.forget(name)
         self._bare.forget(name)
         gone = self._sources.pop(name)
         self._former[name] = gone.account
         retire: list[Effect] = [Retire(tuple(gone.live))] if gone.live else []
-        return [*self._serve(now), *retire]  # even without any source this is not the end: others are to come
+        return [*self._serve(now), *retire, *dropped]  # even without any source this is not the end: others are to come
 
-    def close(self) -> None:
-        """The end: what was not answered by now will not be, but for blocks, which their source still has."""
+    def close(self) -> list[Effect]:
+        """End the run: shares without an answer count as unanswered. Blocks stay pending, and each of them is told."""
         for share in [share for share in self.pending.values() if not share.block]:
             self._abandon(share)
+        return _unanswered(self.pending.values(), "the run ended first")
 
     def _source(self, name: str) -> _Source:
         try:
@@ -290,6 +298,7 @@ class Manager:
         source.live[job.id] = job
         source.session = job.session
         source.newest = job
+        self._outbox.reopen(job, self._now)
         source.exhausted_since = None
         self._tips.saw(job.source, job.prev_hash, self._now)
         return dead
@@ -348,7 +357,7 @@ class Manager:
         block = solves and (stale or not self._outbox.carries(job, now))
         if not self._worth_sending(found, now, block=block, stale=stale):
             source.account = source.account.kept_back()
-            return []
+            return [self._withheld(found, now)] if solves else []
         share = self._outbox.share(found, now, block=block, stale=stale)
         if share is None:
             return []
@@ -356,9 +365,7 @@ class Manager:
         source.account = source.account.sent()
         if (lost := self._outbox.crowded_out()) is not None:
             self._abandon(lost)
-        withheld = self._bare.sent(job.source) if bare else 0
-        told: list[Effect] = [BareBlocksWithheld(job.source, withheld)] if withheld else []
-        return [*told, Submit(share)]
+        return [Submit(share)]
 
     def _worth_sending(self, found: Found, now: float, *, block: bool, stale: bool) -> bool:
         """Shares of living jobs always; a hit that is nothing but a block, unless its parent has one of ours.
@@ -368,10 +375,22 @@ class Manager:
         job = found.job
         if found.hash <= job.share_target and job.share_target != job.network_target:
             return block or not stale
-        if found.hash > job.share_target and not self._bare.wanted(job.source, now):
-            self._bare.withhold(job.source)
+        if self._is_unwanted(found, now):
             return False
         return not self._outbox.solved(job) and not self._blocks_under_way()
+
+    def _is_unwanted(self, found: Found, now: float) -> bool:
+        """Whether it misses the share target of a source that refused such a block lately."""
+        return found.hash > found.job.share_target and not self._bare.wanted(found.job.source, now)
+
+    def _withheld(self, found: Found, now: float) -> BlockDropped:
+        if self._is_unwanted(found, now):
+            reason = "it misses the share target, and the pool refused such a block"
+        elif self._outbox.solved(found.job):
+            reason = "another block of ours on its parent was handed in"
+        else:
+            reason = "no more blocks are wanted"
+        return BlockDropped.of(Fate.WITHHELD, found, reason)
 
     def _settle(self, answer: Answer, now: float) -> None:
         """Book an answer; one to a share that nobody waits for is not counted twice."""
@@ -427,3 +446,8 @@ class Manager:
             return None
         reasons = "; ".join(f"{name}: {source.failed}" for name, source in self._sources.items())
         return Finish(ok=False, reason=reasons or "no source of work is configured")
+
+
+def _unanswered(shares: Iterable[Share], reason: str) -> list[Effect]:
+    """What to tell of the blocks among these shares."""
+    return [BlockDropped.of(Fate.UNANSWERED, share, reason) for share in shares if share.block]

@@ -3,6 +3,8 @@
     share(found) --> PENDING --settle(answer)--> gone
                         +--overdue, crowded_out: abandon --> gone
 
+    a block is sent: its parent is SOLVED --refused, abandoned, or the source gives out work on the parent--> open again
+
 All of it is bounded. What it means for a source's account is the manager's business.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from .events import Found
@@ -19,11 +22,21 @@ from .share import Answer, Share
 
 ANSWER_S = 120.0  # how long a share waits for its answer
 BLOCK_S = 600.0  # how long anything else waits for a block's
+DOUBT_S = 30.0  # how long an unanswered block keeps its parent solved, whatever work the source gives out
 PENDING_SHARES = 4096
 SOLVED_PARENTS = 64
 SENT_SHARES = 8192  # remembered, so that none is sent twice
 
 _share_ids = itertools.count(1)
+
+
+@dataclass(slots=True)
+class _Solution:
+    """A block of ours that was sent on a parent and not refused."""
+
+    share_id: int
+    sent_at: float
+    accepted: bool = False
 
 
 class Outbox:
@@ -32,7 +45,7 @@ class Outbox:
     def __init__(self) -> None:
         self._pending: OrderedDict[int, Share] = OrderedDict()
         self._sent: OrderedDict[tuple[int, bytes, int, int, int], None] = OrderedDict()
-        self._solved: OrderedDict[tuple[str, bytes], int] = OrderedDict()  # parent -> our block on it, not refused
+        self._solved: OrderedDict[tuple[str, bytes], _Solution] = OrderedDict()  # by source and parent
 
     @property
     def pending(self) -> Mapping[int, Share]:
@@ -44,16 +57,24 @@ class Outbox:
         return sum(1 for share in self._pending.values() if share.block and now - share.found_at < BLOCK_S)
 
     def solved(self, job: Job) -> bool:
-        """Whether a block of ours on this job's parent was sent to its source, and not refused."""
+        """Whether a block of ours on this job's parent was sent to its source, which may build on it."""
         return (job.source, job.prev_hash) in self._solved
 
     def carries(self, job: Job, now: float) -> bool:
         """Whether a block of ours on this job's parent was accepted, or has waited less than BLOCK_S for its answer."""
-        id_ = self._solved.get((job.source, job.prev_hash))
-        if id_ is None:
-            return False
-        waiting = self._pending.get(id_)
-        return waiting is None or now - waiting.found_at < BLOCK_S
+        solution = self._solved.get((job.source, job.prev_hash))
+        return solution is not None and (solution.accepted or now - solution.sent_at < BLOCK_S)
+
+    def reopen(self, job: Job, now: float) -> None:
+        """Let another block be sent on this new job's parent: the source does not build on ours.
+
+        An unanswered block keeps its parent solved for DOUBT_S, because the source may have made the job before that
+        block arrived. Call this for each new job of a source.
+        """
+        parent = (job.source, job.prev_hash)
+        solution = self._solved.get(parent)
+        if solution is not None and (solution.accepted or now - solution.sent_at >= DOUBT_S):
+            del self._solved[parent]
 
     def share(self, found: Found, now: float, *, block: bool, stale: bool) -> Share | None:
         """The share to send, pending from now on; None where the same hit was sent before."""
@@ -78,7 +99,7 @@ class Outbox:
             found_at=now,
         )
         if block:
-            self._solved[job.source, job.prev_hash] = share.id
+            self._solved[job.source, job.prev_hash] = _Solution(share.id, now)
             if len(self._solved) > SOLVED_PARENTS:
                 self._solved.popitem(last=False)
         self._pending[share.id] = share
@@ -87,8 +108,12 @@ class Outbox:
     def settle(self, answer: Answer) -> Share | None:
         """The share that this answers; None where nobody waits for it any more."""
         share = self._pending.pop(answer.share_id, None)
-        if share is not None and not answer.accepted:
+        if share is None:
+            return None
+        if not answer.accepted:
             self._unsolve(share)
+        elif (solution := self._solution_of(share)) is not None:
+            solution.accepted = True
         return share
 
     def abandon(self, share: Share) -> None:
@@ -109,6 +134,10 @@ class Outbox:
         return oldest or next(reversed(self._pending.values()))
 
     def _unsolve(self, share: Share) -> None:
-        parent = (share.job.source, share.job.prev_hash)
-        if self._solved.get(parent) == share.id:
-            del self._solved[parent]
+        if self._solution_of(share) is not None:
+            del self._solved[share.job.source, share.job.prev_hash]
+
+    def _solution_of(self, share: Share) -> _Solution | None:
+        """What this block solved, unless a later block was sent on the same parent."""
+        solution = self._solved.get((share.job.source, share.job.prev_hash))
+        return solution if solution is not None and solution.share_id == share.id else None

@@ -17,6 +17,7 @@ from miner.config import Configuration
 from miner.inventory import Inventory
 from miner.log_events import EVENTS, UNKNOWN_LEVEL, teller
 from miner.selection import SelectionError
+from miner.work.events import Fate
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/reference/events.md"
@@ -49,6 +50,7 @@ WRAPPERS = (
 _MAY_LOG = r"\blog\b|" + "|".join(rf"\b{wrapper.name}\(" for wrapper in WRAPPERS)
 # Functions that pass on an event that is named elsewhere. One that is new needs its entry in WRAPPERS as well.
 PASS_ON = {
+    ("miner/dropped_blocks.py", "_write"),
     ("miner/ledger.py", "_complain"),
     ("miner/log_events.py", "tell"),
     ("miner/sources/node/source.py", "_decide"),
@@ -130,7 +132,8 @@ def _texts(argument: ast.expr) -> list[str] | None:
 
 def uses() -> list[Use]:
     files = [path for folder in ("miner", "backends") for path in sorted((ROOT / folder).rglob("*.py"))]
-    return [use for path in files for use in uses_of(str(path.relative_to(ROOT)), path.read_text())]
+    fates = [Use("miner/work/events.py", fate.value, "warning") for fate in Fate]
+    return [use for path in files for use in uses_of(str(path.relative_to(ROOT)), path.read_text())] + fates
 
 
 def faults_of(found: list[Use]) -> list[str]:

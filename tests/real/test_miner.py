@@ -214,3 +214,69 @@ def test_an_address_of_another_network_is_refused(bitcoind: StartBitcoind, open_
     assert miner.ended() == 1, miner.output()
     assert "mainnet" in miner.output()
     assert height(node) == 0
+
+
+def accepted(miner: Miner) -> set[str]:
+    """The blocks that the node has accepted, or had already, by hash."""
+    answers = (line for line in miner.output().splitlines() if " block_answered " in line)
+    words = (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in answers)
+    return {each["block"] for each in words if each["answer"] in ("accepted", "duplicate")}
+
+
+def is_ours(node: Node, block: str) -> bool:
+    return b"/angara/" in bytes.fromhex(node.rpc("getblock", block, 0))
+
+
+def grows(node: Node, blocks: int, miner: Miner) -> None:
+    """So many more blocks within the minute that a template may last."""
+    enough = height(node) + blocks
+    assert wait_until(lambda: height(node) >= enough, 60), miner.output()
+
+
+def test_five_blocks_are_invalidated_and_reconsidered_while_the_miner_goes_on(
+    bitcoind: StartBitcoind, open_home: OpenHome
+) -> None:
+    node, operator = bitcoind(network="signet"), open_home()
+    miner = operator.start(*on(node, SIGNET_ADDRESS, network="signet"))
+    grows(node, 8, miner)
+    fork = height(node) - 4
+    first = node.rpc("getblockhash", fork)
+    old_tip = node.rpc("getbestblockhash")
+    node.rpc("invalidateblock", first)
+    assert height(node) == fork - 1
+    for _ in range(5):  # again and again on the same parent, each time a block of ours that was accepted
+        grows(node, 1, miner)
+        again = node.rpc("getblockhash", fork)
+        assert again != first and is_ours(node, again)
+        node.rpc("invalidateblock", again)
+        assert height(node) < fork
+    grows(node, 2, miner)
+    node.rpc("reconsiderblock", first)
+    assert wait_until(lambda: old_tip in chain_of(node), 60), miner.output()
+    grows(node, 3, miner)
+    miner.signal(signal.SIGINT)
+    assert miner.ended() == 0, miner.output()
+    ours = accepted(miner)
+    assert len(ours) >= 8 + 5 + 2 + 3
+    assert all(is_ours(node, block) for block in ours)
+    assert chain_of(node) <= ours
+    assert not list((operator.state / "blocks").glob("*.block"))
+    assert miner.output().count("block_displaced") >= 5 + 5
+    assert miner.output().count("block_restored") >= 5
+    assert "block_lost" not in miner.output() and "Traceback" not in miner.output()
+
+
+def test_a_chain_where_every_other_hash_wins_is_mined_on_after_blocks_were_invalidated(
+    bitcoind: StartBitcoind, open_home: OpenHome
+) -> None:
+    node = bitcoind()
+    miner = open_home().start(*on(node, REGTEST_ADDRESSES["p2wpkh"], "--threads", "1"))
+    for _ in range(5):
+        grows(node, 10, miner)
+        node.rpc("invalidateblock", node.rpc("getblockhash", height(node) - 4))
+        grows(node, 10, miner)
+    miner.signal(signal.SIGINT)
+    assert miner.ended() == 0, miner.output()
+    said = miner.output()
+    assert "block_withheld" in said and said.count("block_withheld") < 50  # of thousands
+    judged(node)

@@ -24,6 +24,7 @@ from tests.real.conftest import StartBcoin, StartBitcoind
 from tests.real.mempool import fund_mempool, mine
 from tests.real.nodes import Bcoin, Bitcoind, Node
 from tests.sources.node.rig import PAYOUT, rig
+from tests.sources.node.solo import solo
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "protocol.json"
 KINDS = ("p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr")
@@ -188,6 +189,25 @@ def test_blocks_that_a_killed_node_had_not_written_are_handed_in_again(bitcoind:
 
     asyncio.run(run())
     assert node.rpc("getblockcount") == 7
+    judged(chain_of(node))
+
+
+def test_a_node_that_invalidates_blocks_of_ours_gets_others_in_their_place(
+    bitcoind: StartBitcoind, tmp_path: Path
+) -> None:
+    node = bitcoind()
+
+    async def run() -> None:
+        async with solo(at(node), Journal(tmp_path / "blocks"), timeout=5) as miner:
+            await miner.mine(5)
+            for _ in range(3):
+                await asyncio.to_thread(node.rpc, "invalidateblock", node.rpc("getblockhash", 3))
+                await miner.back_to(2)
+                await miner.mine(3)
+            assert not miner.dropped
+
+    asyncio.run(run())
+    assert node.rpc("getblockcount") == 5
     judged(chain_of(node))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,36 @@ def test_a_killed_node_comes_back_with_what_it_had_written(bitcoind: StartBitcoi
     with pytest.raises(ConnectionRefusedError):
         node.rpc("getblockcount")
     assert node.start().rpc("getbestblockhash") == tip  # and the fourth block is lost
+
+
+def test_an_invalidated_block_takes_the_template_back_at_once_and_is_refused_when_it_comes_again(
+    bitcoind: StartBitcoind,
+) -> None:
+    node = bitcoind()
+    hashes = mine(node, 5)
+    raw = {block: node.rpc("getblock", block, 0) for block in hashes}
+    longpoll = node.rpc("getblocktemplate", SEGWIT)["longpollid"]
+    with ThreadPoolExecutor(1) as aside:
+        waiting = aside.submit(node.rpc, "getblocktemplate", SEGWIT | {"longpollid": longpoll})
+        node.rpc("invalidateblock", hashes[2])
+        on_the_way = waiting.result(timeout=20)  # of itself it would wait for a minute
+    assert on_the_way["previousblockhash"] in hashes[1:4]  # blocks are taken off one by one
+    template = node.rpc("getblocktemplate", SEGWIT)
+    assert (template["height"], template["previousblockhash"]) == (3, hashes[1])
+    words = [node.rpc("submitblock", raw[block]) for block in hashes]
+    assert words == ["duplicate"] * 2 + ["duplicate-invalid"] * 3
+    node.rpc("reconsiderblock", hashes[2])
+    assert node.rpc("getbestblockhash") == hashes[4]
+
+
+def test_a_rival_of_the_tip_is_inconclusive_and_a_duplicate_when_it_comes_again(bitcoind: StartBitcoind) -> None:
+    node, other = bitcoind(), bitcoind()
+    (parent,) = mine(node, 1)
+    other.rpc("submitblock", node.rpc("getblock", parent, 0))
+    mine(node, 1)
+    (rival,) = other.rpc("generatetoaddress", 1, other.rpc("decodescript", "52")["p2sh"])
+    raw = other.rpc("getblock", rival, 0)
+    assert [node.rpc("submitblock", raw) for _ in range(2)] == ["inconclusive", "duplicate"]
 
 
 def test_bcoin_has_no_rules_before_segwit_and_lists_it_afterwards(bcoin: StartBcoin) -> None:

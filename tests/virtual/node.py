@@ -5,6 +5,8 @@ faults in front. It shares no code with the miner's own node source.
         node.on("submitblock", reset_after_request)     the next submitblock meets this fault
         node.mine(3)                                    blocks of somebody else: longpolls are answered
         node.lose(2)                                    SIGKILL: the last two blocks were not on its disk
+        node.invalidate(5)                              `invalidateblock`: back to the block below the last five
+        node.reconsider()                               `reconsiderblock`: forward again, if that is more work
 """
 
 from __future__ import annotations
@@ -198,6 +200,23 @@ def raw(data: bytes) -> Fault:
     return fault
 
 
+def dies_of_a_full_disk(call: Call) -> None:
+    """Bitcoin Core stops when a block does not fit on its disk; no answer comes, and the block is not kept."""
+    call.node.stop()
+    call.reset()
+
+
+# ---- faults of time
+
+
+def overtaken(call: Call) -> None:
+    """The answer is made now and sent only when the tip has moved."""
+    answer, tip = call.node.answer(call.method, call.params), call.node.tip
+    while call.node._running and call.node.tip == tip:
+        time.sleep(0.002)
+    call.result(answer)
+
+
 # ---- faults of HTTP and JSON-RPC
 
 
@@ -245,6 +264,7 @@ class VirtualNode:
         self.mempool: list[Entry] = []
         self.refuses: tuple[int, str] | None = None  # everything, as while it starts or downloads the chain
         self.blocks: list[bytes] = []  # the chain above genesis
+        self._invalid: list[bytes] = []  # what `invalidate` took off, lowest first
         self.received: list[tuple[bytes, str | None]] = []  # blocks handed in, with the verdict
         self.calls: list[tuple[float, str, list[Any]]] = []
         self.logins: list[str] = []
@@ -340,8 +360,21 @@ class VirtualNode:
 
     def lose(self, count: int) -> None:
         """The chain as it was so many blocks ago."""
-        kept = self.blocks[: len(self.blocks) - count]
+        self._replay(self.blocks[: len(self.blocks) - count])
 
+    def invalidate(self, count: int) -> None:
+        """Declare the last so many blocks invalid; `reconsider` takes that back."""
+        self._invalid = self.blocks[-count:]
+        self.lose(count)
+
+    def reconsider(self) -> None:
+        """What was declared invalid is valid again, and the best chain if it is the longer one."""
+        invalid, self._invalid = self._invalid, []
+        height = next(at for at, block in enumerate(self.blocks, 1) if _sha256d(block[:80]) == invalid[0][4:36])
+        if height + len(invalid) > self.height:
+            self._replay([*self.blocks[:height], *invalid])
+
+    def _replay(self, kept: list[bytes]) -> None:
         def replay() -> Judge:
             self._judge.close()
             judge = Judge(self.network)
@@ -429,7 +462,7 @@ class VirtualNode:
         return None if block[36:68] == root else "bad-txnmrklroot"
 
     def _take(self, block: bytes) -> str | None:
-        verdict = self._add(block)
+        verdict = "duplicate-invalid" if block in self._invalid else self._add(block)
         self.received.append((block, verdict))
         return verdict
 

@@ -23,7 +23,6 @@ def test_a_source_that_accepts_bare_blocks_gets_each() -> None:
     bare = BareBlocks()
     bare.answered(a_share(), answer(None), 0.0)
     assert bare.wanted("pool", 0.0)
-    assert bare.sent("pool") == 0
 
 
 @pytest.mark.parametrize("reason", [Reason.LOW_DIFFICULTY, Reason.OTHER, Reason.MALFORMED])
@@ -67,13 +66,3 @@ def test_acceptance_ends_the_pauses_and_the_next_refusal_begins_with_the_shortes
     assert bare.wanted("pool", 2000.0)
     bare.answered(a_share(), answer(Reason.LOW_DIFFICULTY), 3000.0)
     assert bare.wanted("pool", 3000.0 + FIRST_PAUSE_S)
-
-
-def test_what_was_withheld_is_counted_until_one_is_sent_again() -> None:
-    bare = BareBlocks()
-    for _ in range(3):
-        bare.withhold("pool")
-    assert [bare.sent("pool"), bare.sent("pool")] == [3, 0]
-    bare.withhold("pool")
-    bare.forget("pool")
-    assert bare.sent("pool") == 0

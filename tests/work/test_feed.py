@@ -10,7 +10,7 @@ import pytest
 
 from backends.base import TOP_WORD, Capability, Feed, Hit, Misuse, Verdict, Work
 from miner.work import feed as feed_module
-from miner.work.events import Found
+from miner.work.events import BlockDropped, Fate, Found
 from miner.work.feed import DeviceFeed
 from miner.work.job import Job, ReadyRoot
 from miner.work.lease import Lease, Leases
@@ -28,8 +28,9 @@ class Bench:
     def __init__(self, *capabilities: Capability, expected_hps: float | None = 1e3) -> None:
         self.now = 0.0
         self.posted: list[Found] = []
+        self.lost: list[BlockDropped] = []
         info = a_device("cpu:0", *capabilities, expected_hps=expected_hps)
-        self.feed = DeviceFeed(info, Leases(), self.posted.append, clock=lambda: self.now)
+        self.feed = DeviceFeed(info, Leases(), self.posted.append, clock=lambda: self.now, lost=self.lost.append)
 
     def work_on(self, job: Job) -> Work:
         self.feed.serve(job, replace=False)
@@ -299,6 +300,22 @@ def test_dead_jobs_are_remembered_for_a_while_and_then_forgotten(bench: Bench) -
     assert bench.feed.found(dead[0]) is Verdict.OUTSIDE
     assert [bench.feed.found(hit) for hit in dead[1:]] == [Verdict.STALE] * feed_module.DEAD_JOBS
     assert len(bench.feed._works) == len(bench.feed._leased) == feed_module.DEAD_JOBS
+
+
+def test_a_block_of_a_forgotten_job_is_told_as_lost_and_a_lesser_hit_is_not(bench: Bench) -> None:
+    job = replace(a_job(network_target=EASY // 4), height=840_000)
+    work = bench.work_on(job)
+    block, lesser = hits(work, EASY // 4)[0], hits(work, EASY, above=EASY // 4)[0]
+    bench.feed.retire([job.id])
+    for number in range(feed_module.DEAD_JOBS):
+        newer = a_job(body=coinbase(bytes([number])))
+        bench.work_on(newer)
+        bench.feed.retire([newer.id])
+    assert bench.feed.found(block) is bench.feed.found(lesser) is Verdict.OUTSIDE
+    (told,) = bench.lost
+    assert (told.fate, told.source, told.device) == (Fate.LOST, "pool", "cpu:0")
+    assert (told.height, told.hash) == (840_000, block.hash())
+    assert not bench.posted
 
 
 def test_the_leases_and_hits_of_one_job_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

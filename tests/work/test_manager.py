@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +12,10 @@ from miner.work.bare import FIRST_PAUSE_S
 from miner.work.errors import UnknownSource
 from miner.work.events import (
     Answered,
-    BareBlocksWithheld,
+    BlockDropped,
     Effect,
     Event,
+    Fate,
     Finish,
     MiningBegan,
     NewJob,
@@ -28,7 +30,7 @@ from miner.work.events import (
 from miner.work.job import Job
 from miner.work.limits import Limits
 from miner.work.manager import EXHAUSTED_S, GRACE_S, LIVE_JOBS, REST_S, Manager
-from miner.work.outbox import ANSWER_S, BLOCK_S
+from miner.work.outbox import ANSWER_S, BLOCK_S, DOUBT_S
 from miner.work.share import Answer, Reason, Share
 from miner.work.strategy import Candidate, first_ready
 from miner.work.tips import BEHIND_S
@@ -69,6 +71,16 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+def drops(effects: Sequence[Effect]) -> list[BlockDropped]:
+    return [effect for effect in effects if isinstance(effect, BlockDropped)]
+
+
+def fates(effects: Sequence[Effect]) -> list[Fate]:
+    """What became of blocks, where nothing else was to be done."""
+    assert not any(isinstance(effect, Submit) for effect in effects)
+    return [effect.fate for effect in drops(effects)]
 
 
 # ---- what is served
@@ -454,7 +466,7 @@ def test_no_more_blocks_are_searched_than_are_wanted() -> None:
     assert found[0] == Serve(None, replace=True)
     other = a_job(network_target=EASY, prev_hash=bytes(32))
     assert desk(NewJob(other, replace=True)) == [Retire((job.id,))]
-    assert desk(a_found(other, EASY, 2)) == []
+    assert fates(desk(a_found(other, EASY, 2))) == [Fate.WITHHELD]
     assert isinstance(found[1], Submit)
     assert desk.answer(found[1].share, Reason.OTHER) == [Serve(other, replace=True)]
 
@@ -473,9 +485,9 @@ def test_a_block_that_is_never_answered_ends_the_rest_and_still_counts_if_it_is(
 def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> None:
     job = desk.up(job=a_job(network_target=EASY))
     desk.share(job, 1)
-    assert desk(a_found(job, EASY, 2)) == []
+    assert fates(desk(a_found(job, EASY, 2))) == [Fate.WITHHELD]
     desk(NewJob(update := a_job(network_target=EASY), replace=False))
-    assert desk(a_found(update, EASY, 3)) == []
+    assert fates(desk(a_found(update, EASY, 3))) == [Fate.WITHHELD]
     following = desk.up(job=a_job(network_target=EASY, prev_hash=bytes(32)))
     assert desk.share(following, 4).block
     assert desk.account().withheld == 2
@@ -484,7 +496,7 @@ def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> 
 def test_a_block_that_was_refused_makes_room_for_another_on_its_parent(desk: Desk) -> None:
     job = desk.up(job=a_job(network_target=EASY))
     first = desk.share(job, 1)
-    assert desk(a_found(job, EASY, 2)) == []
+    assert fates(desk(a_found(job, EASY, 2))) == [Fate.WITHHELD]
     desk.answer(first, Reason.OTHER)
     assert desk.share(job, 3).block
 
@@ -500,19 +512,17 @@ def test_every_share_of_a_pool_is_sent_and_the_first_that_solves_its_parent_is_t
     assert desk.share(job, 3, EASY - 9).block  # the refused one did not solve the parent
 
 
-def test_a_pool_that_refuses_a_bare_block_is_sent_one_again_after_a_pause_with_the_count_of_those_withheld(
-    desk: Desk,
-) -> None:
+def test_a_pool_that_refuses_a_bare_block_is_sent_one_again_after_a_pause(desk: Desk) -> None:
     job = desk.up(job=a_job(share_target=HARD, network_target=EASY))
     desk.answer(desk.share(job, 0), Reason.LOW_DIFFICULTY)
     for nonce in range(1, 301):
-        assert desk(a_found(job, EASY, nonce)) == []
+        assert fates(desk(a_found(job, EASY, nonce))) == [Fate.WITHHELD]
     assert desk.account().submitted == 1 and desk.account().withheld == 300
     following = desk.up(job=a_job(share_target=HARD, network_target=EASY, prev_hash=OTHER_PREV))
-    assert desk(a_found(following, EASY, 1)) == []  # another parent changes nothing
+    (dropped,) = drops(desk(a_found(following, EASY, 1)))  # another parent changes nothing
+    assert "misses the share target" in dropped.reason
     desk.now = FIRST_PAUSE_S
-    told, submit = desk(a_found(following, EASY, 2))
-    assert told == BareBlocksWithheld("pool", 301)
+    (submit,) = desk(a_found(following, EASY, 2))
     assert isinstance(submit, Submit) and submit.share.block
 
 
@@ -529,6 +539,70 @@ def test_a_share_that_solves_a_block_goes_out_while_bare_blocks_are_withheld(des
     job = desk.up(job=a_job(share_target=EASY - 9, network_target=EASY))
     desk.answer(desk.share(job, 0), Reason.LOW_DIFFICULTY)
     assert desk.share(job, 1, EASY - 9).block
+
+
+def test_a_source_that_returns_to_a_solved_parent_gets_one_more_block_for_each_job_on_it(desk: Desk) -> None:
+    parent = desk.up(job=a_job(network_target=EASY))
+    desk.answer(desk.share(parent, 1))
+    desk(NewJob(a_job(network_target=EASY, prev_hash=OTHER_PREV), replace=True))
+    assert fates(desk(a_found(parent, EASY, 2))) == [Fate.WITHHELD]  # a late one of the solved parent
+    for nonce in (3, 6, 9):
+        again = a_job(network_target=EASY)
+        desk(NewJob(again, replace=True))
+        block = desk.share(again, nonce)
+        assert fates(desk(a_found(again, EASY, nonce + 1))) == [Fate.WITHHELD]
+        desk.answer(block)
+        assert fates(desk(a_found(again, EASY, nonce + 2))) == [Fate.WITHHELD]
+
+
+def test_a_job_on_the_parent_of_an_unanswered_block_lets_another_be_sent_only_after_a_while(desk: Desk) -> None:
+    desk.share(desk.up(job=a_job(network_target=EASY)), 1)
+    desk(NewJob(early := a_job(network_target=EASY), replace=False), DOUBT_S - 0.1)
+    assert fates(desk(a_found(early, EASY, 2))) == [Fate.WITHHELD]
+    desk(NewJob(late := a_job(network_target=EASY), replace=False), DOUBT_S)
+    assert desk.share(late, 3).block
+
+
+def test_a_job_of_one_source_says_nothing_about_what_another_builds_on(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=EASY))
+    desk.answer(desk.share(job, 1))
+    desk.up("spare", a_job(source="spare", network_target=EASY))
+    assert fates(desk(a_found(job, EASY, 2))) == [Fate.WITHHELD]
+
+
+def test_a_job_that_comes_too_late_to_be_taken_does_not_open_its_parent(desk: Desk) -> None:
+    desk.up(job=a_job(session=1, network_target=EASY))
+    current = desk.up(job=a_job(session=2, network_target=EASY))
+    desk.answer(desk.share(current, 1))
+    desk(NewJob(current, replace=False))
+    desk(NewJob(a_job(session=1, network_target=EASY), replace=False))
+    assert fates(desk(a_found(current, EASY, 2))) == [Fate.WITHHELD]
+
+
+def test_a_withheld_block_is_told_with_what_an_operator_can_look_it_up_by(desk: Desk) -> None:
+    job = desk.up(job=replace(a_job(network_target=EASY), height=840_000))
+    desk.share(job, 1)
+    (dropped,) = desk(a_found(job, EASY - 5, 2, device="asic:1"))
+    assert isinstance(dropped, BlockDropped)
+    assert (dropped.source, dropped.device, dropped.height, dropped.hash) == ("pool", "asic:1", 840_000, EASY - 5)
+    assert "another block of ours" in dropped.reason
+
+
+def test_a_withheld_share_that_solves_nothing_is_not_told_as_a_block(desk: Desk) -> None:
+    old = desk.up(job=a_job(network_target=HARD))
+    desk(NewJob(a_job(network_target=HARD, prev_hash=OTHER_PREV), replace=True))
+    assert desk(a_found(old, EASY)) == []
+    assert desk.account().withheld == 1
+
+
+def test_blocks_without_an_answer_are_told_at_the_end_and_when_their_source_is_taken_out(desk: Desk) -> None:
+    job = desk.up(job=a_job(network_target=HARD))
+    desk.share(job, 1)
+    block = desk.share(job, 2, HARD)
+    assert [(each.fate, each.hash) for each in drops(desk.manager.close())] == [(Fate.UNANSWERED, HARD)]
+    assert dict(desk.manager.pending) == {block.id: block}
+    desk.manager.choose_among(("spare",), 1.0)
+    assert fates(desk.manager.dismiss("pool", 1.0)) == [Fate.UNANSWERED]
 
 
 def test_it_ends_after_so_many_accepted_shares() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from miner.work import outbox as module
-from miner.work.outbox import ANSWER_S, BLOCK_S, Outbox
+from miner.work.outbox import ANSWER_S, BLOCK_S, DOUBT_S, Outbox
 from miner.work.share import Answer, Share
 from tests.work.making import EASY, a_found, a_job
 
@@ -52,6 +52,31 @@ def test_the_refusal_of_an_older_block_leaves_the_newer_one_on_its_parent() -> N
     put(outbox, 2, block=True)
     outbox.abandon(older)
     assert outbox.solved(JOB)
+
+
+def test_work_on_a_parent_opens_it_where_a_block_was_accepted_and_leaves_a_newer_block_alone() -> None:
+    outbox = Outbox()
+    older = put(outbox, 1, block=True)
+    newer = put(outbox, 2, block=True)
+    outbox.settle(answer(older, accepted=True))
+    outbox.reopen(JOB, 1.0)
+    assert outbox.solved(JOB)  # the newer one is still on its way
+    outbox.settle(answer(newer, accepted=True))
+    outbox.reopen(a_job(prev_hash=bytes(32)), 1.0)
+    assert outbox.solved(JOB)
+    outbox.reopen(JOB, 1.0)
+    assert not outbox.solved(JOB)
+
+
+def test_work_on_a_parent_opens_it_where_a_block_was_not_answered_for_a_while() -> None:
+    outbox = Outbox()
+    block = put(outbox, 1, 5.0, block=True)
+    outbox.reopen(JOB, 5.0 + DOUBT_S - 0.1)
+    assert outbox.solved(JOB)
+    outbox.reopen(JOB, 5.0 + DOUBT_S)
+    assert not outbox.solved(JOB) and block.id in outbox.pending
+    outbox.settle(answer(block, accepted=True))
+    assert not outbox.solved(JOB)  # the source has said since that it does not build on it
 
 
 def test_only_shares_are_ever_overdue() -> None:

@@ -1,13 +1,13 @@
-"""Found blocks on their way to every node, until each has answered.
+"""Found blocks on their way to every node, until each has answered. Decides without a clock or a socket.
 
     found (on disk already) -> sent to all nodes at once -> answered by each, or sent again after a wait
                                                          -> the first "yes" answers the share
                                                          -> the last answer settles the journal
 
-"duplicate" is a yes: the block is known. Transport failures are never an answer, and for ten minutes neither is a
-missing parent: the node is behind, or was killed before its last blocks were on its disk. A node that stays away does
-not hold a block for ever, once some node took it or the first node, whose template it is, has judged it. Decided
-without a clock or a socket.
+"duplicate" is a yes: the node has the block. A transport failure is no answer. A missing parent is none for ten
+minutes: the node is behind, or was killed before it had written its last blocks. A node that is back gets what waits
+for it at once. After ten minutes a further node that never answered is given up, once some node took the block or the
+first node, whose templates are mined, has judged it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,18 @@ class Unreached:
 
 
 @dataclass(frozen=True, slots=True)
+class Reachable:
+    """This node answers again after an absence: what waits to be sent to it need not wait longer."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
 
-Event = Deliver | Replied | Unreached | Tick
+Event = Deliver | Replied | Unreached | Reachable | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,22 @@ class Settle:
     block: FoundBlock
 
 
-Effect = Send | Settle | Answered
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Effect: the first node, whose templates are mined, has accepted the block or knew it already."""
+
+    block: FoundBlock
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """Effect: the block is not handed to this further node any more, which never answered."""
+
+    block: FoundBlock
+    node: str
+
+
+Effect = Send | Settle | Taken | GaveUp | Answered
 
 
 @dataclass(slots=True)
@@ -101,8 +123,13 @@ class Delivery:
 
     @property
     def unanswered(self) -> int:
-        """Blocks that no node has taken yet."""
-        return sum(not parcel.accepted for parcel in self._parcels.values())
+        """How many blocks no node has taken yet."""
+        return len(self.untaken)
+
+    @property
+    def untaken(self) -> list[FoundBlock]:
+        """The blocks that no node has taken yet."""
+        return [parcel.block for parcel in self._parcels.values() if not parcel.accepted]
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event and answer what to do; `now` on the monotonic clock."""
@@ -116,6 +143,12 @@ class Delivery:
                 return self._replied(block_hash, node, verdict, now)
             case Unreached(block_hash, node, _):
                 return self._unreached(block_hash, node, now)
+            case Reachable(node):
+                for parcel in self._parcels.values():
+                    if parcel.waiting.get(node, float("inf")) < float("inf"):
+                        parcel.waiting[node] = now
+                        parcel.pause.pop(node, None)
+                return self._due(now)
             case Tick():
                 return self._due(now)
             case _:
@@ -125,13 +158,13 @@ class Delivery:
         parcel = self._parcels.get(block_hash)
         if parcel is None or node not in parcel.waiting:
             return []
-        verdict = verdict.removeprefix("rejected: ")  # bcoin
+        verdict = plain(verdict)
         if verdict == PARENT_MISSING and now - parcel.since < ENOUGH_S:
             return self._unreached(block_hash, node, now)
         del parcel.waiting[node]
         first_yes = verdict in _YES and not parcel.accepted
         parcel.answers[node] = verdict
-        effects: list[Effect] = []
+        effects: list[Effect] = [Taken(parcel.block)] if verdict in _YES and node == self.nodes[0] else []
         if first_yes and parcel.share_id is not None:
             effects.append(Answered(self.source, Answer(parcel.share_id, accepted=True, block=True, text=verdict)))
         return effects if parcel.waiting else effects + self._conclude(parcel)
@@ -158,6 +191,7 @@ class Delivery:
         effects: list[Effect] = []
         for parcel in list(self._parcels.values()):
             if now - parcel.since >= ENOUGH_S and (parcel.accepted or self.nodes[0] in parcel.answers):
+                effects += [GaveUp(parcel.block, node) for node in parcel.waiting]
                 effects += self._conclude(parcel)
                 continue
             for node, at in parcel.waiting.items():
@@ -165,3 +199,13 @@ class Delivery:
                     parcel.waiting[node] = float("inf")
                     effects.append(Send(parcel.block, node))
         return effects
+
+
+def plain(verdict: str) -> str:
+    """A node's word for a block, without the prefix that bcoin puts before it."""
+    return verdict.removeprefix("rejected: ")
+
+
+def is_yes(verdict: str) -> bool:
+    """Whether a node that answers this has the block: it took it now, or had it before."""
+    return plain(verdict) in _YES

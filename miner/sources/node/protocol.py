@@ -10,6 +10,10 @@ PROVE happens once, before the first search. In MINE an answer of the longpoll, 
 in place of the old where the tip moved, beside it where it did not. While no longpoll is under way, templates are
 polled. What is mined on is audited behind the search. A failure leaves the old job alone; whether it is still worth
 mining is the manager's decision.
+
+A job on the parent of an accepted block of ours means that the node does not build on that block: it was invalidated,
+lost or reorganised away, and the manager lets another be sent. A template that was asked for before the block was
+accepted proves nothing of the kind. It makes no job; another template is asked for instead.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from miner.chain.hashes import display
 from miner.chain.network import Network
 from miner.sources.base import SourceError, SourceMisconfigured
 from miner.sources.node.assembly import Assembly
+from miner.sources.node.ours import Displaced, OwnBlock, OwnBlocks, Restored
 from miner.sources.node.rpc import RpcLoginRefused, RpcRefused
 from miner.sources.node.template import RuleUnknown, unknown_rule
 from miner.work.events import NewJob, SourceDown, SourceEvent, SourceFailed, SourceUp
@@ -107,7 +112,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class BlockTaken:
-    """One of our own blocks was accepted: there is a new tip."""
+    """The node accepted this block of ours: it should be the new tip."""
+
+    block: OwnBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,7 @@ class Warn:
     text: str
 
 
-Effect = Question | HangUp | HandIn | Warn | SourceEvent
+Effect = Question | HangUp | HandIn | Warn | Displaced | Restored | SourceEvent
 
 
 class _Phase(Enum):
@@ -170,8 +177,9 @@ class NodeProtocol:
     network: Network
     jitter: Callable[[], float]
     _phase: _Phase = _Phase.LEARN
-    _asked: set[Ask] = field(default_factory=set)
+    _asked: dict[Ask, set[bytes]] = field(default_factory=dict)  # under way; parents of our blocks taken meanwhile
     _current: Assembly | None = None  # what is mined
+    _ours: OwnBlocks = field(default_factory=OwnBlocks)
     _fetched_at: float = 0.0
     _moved_at: float = 0.0  # when the tip last moved
     _doubted: bytes | None = None  # a tip below the current one, heard of once
@@ -204,7 +212,10 @@ class NodeProtocol:
                 return self._audited(assembly, error, now)
             case Failed(ask, error):
                 return self._failed(ask, error, now)
-            case BlockTaken():
+            case BlockTaken(block):
+                self._ours.taken(block)
+                for taken in self._asked.values():
+                    taken.add(block.parent)
                 return self._question(Ask.TEMPLATE) if self._phase is _Phase.MINE else []
             case Tick():
                 return self._tick(now)
@@ -214,7 +225,7 @@ class NodeProtocol:
     # ---- answers
 
     def _learned(self, chain: str) -> list[Effect]:
-        self._asked.discard(Ask.CHAIN)
+        self._asked.pop(Ask.CHAIN, None)
         try:
             follows = Network.from_chain(chain)
         except NetworkError as error:
@@ -231,7 +242,7 @@ class NodeProtocol:
         return [*effects, *self._question(Ask.TEMPLATE)]
 
     def _fetched(self, event: Fetched, now: float) -> list[Effect]:
-        self._asked.discard(event.ask)
+        taken = self._asked.pop(event.ask, frozenset[bytes]())
         effects = self._check_clock(event)
         template = event.assembly.template
         if event.ask is Ask.LONGPOLL:
@@ -240,6 +251,8 @@ class NodeProtocol:
             self._longpoll_wait = FIRST_WAIT_S
         if self._phase is _Phase.AWAY:
             return effects  # what made us leave is not over for that
+        if template.prev_hash in taken:  # it may have been made before our block arrived: asked again, it will be clear
+            return [*effects, *self._question(Ask.TEMPLATE)]
         if self._up and self._is_below(event.assembly) and self._doubted != template.prev_hash:
             # An answer that another one has overtaken, or a node that lost blocks: asked again, it will be clear.
             self._doubted = template.prev_hash
@@ -251,7 +264,7 @@ class NodeProtocol:
         return [*effects, *self._mine(event.assembly, now)]
 
     def _opinion(self, opinion: Opinion, now: float) -> list[Effect]:
-        self._asked.discard(Ask.OPINION)
+        self._asked.pop(Ask.OPINION, None)
         if opinion.reason is None:
             self._proven = True
             return self._mine(opinion.assembly, now)
@@ -266,6 +279,7 @@ class NodeProtocol:
         effects: list[Effect] = []
         if self._current is None or self._is_below(assembly):
             effects.append(HandIn(settled_from=assembly.template.height))  # the node may have forgotten some
+        effects += self._ours.follow(assembly.template.prev_hash, assembly.template.height)
         previous, self._current = self._current, assembly
         replace = previous is None or previous.template.prev_hash != assembly.template.prev_hash
         if replace:
@@ -280,7 +294,7 @@ class NodeProtocol:
         return [*effects, *self._longpoll(now), *self._question(Ask.AUDIT, assembly=assembly)]
 
     def _audited(self, assembly: Assembly, error: SourceError | None, now: float) -> list[Effect]:
-        self._asked.discard(Ask.AUDIT)
+        self._asked.pop(Ask.AUDIT, None)
         if assembly is not self._current:
             return self._question(Ask.AUDIT, assembly=self._current)
         if error is not None:
@@ -289,7 +303,7 @@ class NodeProtocol:
         return []
 
     def _failed(self, ask: Ask, error: SourceError, now: float) -> list[Effect]:
-        self._asked.discard(ask)
+        self._asked.pop(ask, None)
         if self._is_final(error):
             return self._give_up(sentence(error))
         if ask is Ask.LONGPOLL:  # what is wrong shows again at the next question, if it lasts
@@ -357,7 +371,7 @@ class NodeProtocol:
     def _question(self, ask: Ask, *, assembly: Assembly | None = None, longpoll_id: str | None = None) -> list[Effect]:
         if ask in self._asked:
             return []
-        self._asked.add(ask)
+        self._asked[ask] = set()
         return [Question(ask, assembly, longpoll_id)]
 
     def _check_clock(self, event: Fetched) -> list[Effect]:

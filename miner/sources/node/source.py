@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 
 import structlog
 
+from miner.chain.hashes import display, from_display
 from miner.chain.network import Network
-from miner.printable import printable
 from miner.sources.base import Post, SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
 from miner.sources.node import delivery, protocol
 from miner.sources.node.assembly import ShareUnsound, assemble, process_tag, solved_block
+from miner.sources.node.calls import TEXT_LIMIT, chain_of, submit_block, verdict_of
 from miner.sources.node.journal import FoundBlock, Journal, JournalError
+from miner.sources.node.ours import Displaced, OwnBlock, Restored
 from miner.sources.node.rpc import TIMEOUT_S, Endpoint, Login, Rpc, RpcRefused
 from miner.sources.node.template import TemplateReader
 from miner.sources.node.worker import Worker
@@ -32,8 +34,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TICK_S = 0.25
-_VERDICTS = frozenset({-22, -25, -26})  # errors with which a node judges a block: undecodable, invalid, refused
-_TEXT_LIMIT = 200  # characters of what a peer says, in a log
+JOURNAL_S = 2.0  # how long a block waits to be on the disk before it is handed in all the same
+_KEPT = "no node has taken this block yet: it lies in the journal, and the next start hands it in"
+_LOST = "no node has taken this block yet, and it is not in the journal: it is lost unless the last attempt arrives"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class NodeSource:
         self._post: Post = lambda _event: None
         self._workers: dict[str, Worker] = {}
         self._rpcs: dict[str, Rpc] = {}
-        self._preparing = 0  # shares whose block is still being put together
+        self._unwritten: set[str] = set()  # hashes of blocks that the journal could not take
+        self._unprepared: dict[int, Share] = {}  # their block is still being put together and written down
         self._quiet = asyncio.Event()  # set while no block waits for its first answer
         self._quiet.set()
         self._stopped = False
@@ -118,9 +122,10 @@ class NodeSource:
             self._close()
 
     def submit(self, share: Share) -> None:
-        self._preparing += 1
+        self._unprepared[share.id] = share
         self._quiet.clear()
         self._in_thread("prepare", lambda: self._prepared(share), lambda outcome: self._on_prepared(share, outcome))
+        asyncio.get_running_loop().call_later(JOURNAL_S, self._stop_waiting_for_disk, share)
 
     async def drain(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -144,6 +149,10 @@ class NodeSource:
                     self._hand_in(settled_from)
                 case protocol.Warn(name, text):
                     log.warning(name, source=self.name, text=text)
+                case Displaced(block):
+                    self._tell_own("block_displaced", block, "the node does not build on this block of ours any more")
+                case Restored(block):
+                    self._tell_own("block_restored", block, "the node builds on this block of ours again")
                 case SourceUp() | SourceDown() | SourceFailed() | NewJob() | Answered():
                     self._tell(effect)
                     self._post(effect)
@@ -168,11 +177,11 @@ class NodeSource:
     def _answer(self, question: protocol.Question, rpc: Rpc) -> protocol.Event:
         match question.ask:
             case protocol.Ask.CHAIN:
-                return protocol.Learned(_chain(rpc, self.name))
+                return protocol.Learned(chain_of(rpc, self.name))
             case protocol.Ask.OPINION:
                 assert question.assembly is not None
                 request = self._request(mode="proposal", data=question.assembly.proposal().hex())
-                verdict = _verdict(rpc.call("getblocktemplate", request), self.name)
+                verdict = verdict_of(rpc.call("getblocktemplate", request), self.name)
                 return protocol.Opinion(question.assembly, verdict or None)
             case protocol.Ask.AUDIT:
                 assert question.assembly is not None
@@ -204,34 +213,54 @@ class NodeSource:
             case SourceUp():
                 self._said = ""
                 log.info("node_ready", source=self.name)
+                self._deliver(delivery.Reachable(self.name))
+
+    def _tell_own(self, event: str, block: OwnBlock, text: str) -> None:
+        log.warning(event, source=self.name, height=block.height, block=display(block.hash), text=text)
 
     # ---- blocks
 
-    def _prepared(self, share: Share) -> FoundBlock:
-        raw = solved_block(share)
-        found = FoundBlock(
+    def _composed(self, share: Share) -> FoundBlock:
+        return FoundBlock(
             hash=f"{share.hash:064x}",
             height=share.job.height or 0,
             chain=self._options.network.value,
             found_at=self._wall(),
-            raw=raw,
+            raw=solved_block(share),
         )
+
+    def _prepared(self, share: Share) -> FoundBlock:
+        found = self._composed(share)
+        log.info("block_found", source=self.name, height=found.height, block=found.hash)
         if self._journal is not None:
             try:
                 self._journal.record(found)
             except JournalError as error:
-                log.error("block_not_written", text=str(error), block=found.hash)  # noqa: TRY400  the text says it all
+                self._unwritten.add(found.hash)
+                which = {"source": self.name, "height": found.height, "block": found.hash}
+                log.error("block_not_written", **which, text=str(error))  # noqa: TRY400  the text says it all
         return found
 
+    def _stop_waiting_for_disk(self, share: Share) -> None:
+        """Hand the block in unwritten: a disk that hangs must not keep it from the node."""
+        if share.id not in self._unprepared:
+            return
+        block = f"{share.hash:064x}"
+        self._unwritten.add(block)
+        text = f"the disk has not answered for {JOURNAL_S:g} s: the block is handed in without the journal"
+        log.error("block_not_written", source=self.name, height=share.job.height, block=block, text=text)
+        self._in_thread("hasten", lambda: self._composed(share), lambda outcome: self._on_prepared(share, outcome))
+
     def _on_prepared(self, share: Share, outcome: FoundBlock | Exception) -> None:
-        self._preparing -= 1
+        if self._unprepared.pop(share.id, None) is None:
+            return  # it was handed in without waiting for the disk
         if isinstance(outcome, FoundBlock):
-            log.info("block_found", source=self.name, height=outcome.height, block=outcome.hash)
             self._deliver(delivery.Deliver(outcome, share.id))
             return
         text = str(outcome) if isinstance(outcome, ShareUnsound) else repr(outcome)
-        log.error("share_unsound", source=self.name, share=share.id, text=text[:_TEXT_LIMIT])
-        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:_TEXT_LIMIT])
+        which = {"height": share.job.height, "block": f"{share.hash:064x}"}
+        log.error("share_unsound", source=self.name, share=share.id, **which, text=text[:TEXT_LIMIT])
+        answer = Answer(share.id, accepted=False, block=share.block, reason=Reason.MALFORMED, text=text[:TEXT_LIMIT])
         self._post(Answered(self.name, answer))
         self._deliver(delivery.Tick())
 
@@ -245,8 +274,11 @@ class NodeSource:
         def done(outcome: list[FoundBlock | JournalError] | Exception) -> None:
             for found in [outcome] if isinstance(outcome, Exception) else outcome:
                 if not isinstance(found, FoundBlock):
-                    log.error("journal_unreadable", text=str(found)[:_TEXT_LIMIT])
-                elif found.chain == self._options.network.value:
+                    log.error("journal_unreadable", text=str(found)[:TEXT_LIMIT])
+                elif found.chain != self._options.network.value:
+                    text = f"a block of {found.chain} stays in the journal: the node follows another chain"
+                    log.warning("block_kept", source=self.name, height=found.height, block=found.hash, text=text)
+                else:
                     log.info("block_resubmitted", source=self.name, height=found.height, block=found.hash)
                     self._deliver(delivery.Deliver(found, None))
 
@@ -258,12 +290,17 @@ class NodeSource:
                 case delivery.Send(block, node):
                     self._send(block, node)
                 case delivery.Settle(block):
+                    self._unwritten.discard(block.hash)
                     self._settle(block)
+                case delivery.Taken(block):
+                    own = OwnBlock(from_display(block.hash), block.raw[4:36], block.height)
+                    self._decide(protocol.BlockTaken(own))
+                case delivery.GaveUp(block, node):
+                    text = "it did not take the block in ten minutes; another node has answered"
+                    log.warning("block_given_up", node=node, height=block.height, block=block.hash, text=text)
                 case Answered():
-                    if effect.answer.accepted:
-                        self._decide(protocol.BlockTaken())
                     self._post(effect)
-        if self._preparing or self._delivery.unanswered:
+        if self._unprepared or self._delivery.unanswered:
             self._quiet.clear()
         else:
             self._quiet.set()
@@ -273,14 +310,15 @@ class NodeSource:
 
         def done(outcome: str | Exception) -> None:
             if isinstance(outcome, Exception):
-                text = str(_as_source_error(outcome))[:_TEXT_LIMIT]
-                log.warning("block_not_delivered", node=node, block=block.hash, text=text)
+                text = str(_as_source_error(outcome))[:TEXT_LIMIT]
+                log.warning("block_not_delivered", node=node, height=block.height, block=block.hash, text=text)
                 self._deliver(delivery.Unreached(block.hash, node, text))
             else:
-                log.info("block_answered", node=node, block=block.hash, answer=outcome or "accepted")
+                say = log.info if delivery.is_yes(outcome) else log.warning
+                say("block_answered", node=node, height=block.height, block=block.hash, answer=outcome or "accepted")
                 self._deliver(delivery.Replied(block.hash, node, outcome))
 
-        self._in_thread(f"submit {node}", lambda: _submit(rpc, block.raw, node), done)
+        self._in_thread(f"submit {node}", lambda: submit_block(rpc, block.raw, node), done)
 
     def _settle(self, block: FoundBlock) -> None:
         journal = self._journal
@@ -289,7 +327,7 @@ class NodeSource:
 
         def done(outcome: Exception | None) -> None:
             if outcome is not None:
-                log.warning("journal_unwritable", text=str(outcome)[:_TEXT_LIMIT])
+                log.warning("journal_unwritable", text=str(outcome)[:TEXT_LIMIT])
 
         self._in_thread("prepare", lambda: journal.settle(block), done)
 
@@ -310,8 +348,17 @@ class NodeSource:
             self._rpcs[purpose] = Rpc(node.endpoint, node.login, self._timeout)
         return self._rpcs[purpose]
 
+    def _tell_untaken(self) -> None:
+        """Say of each block that no node has taken where it is now."""
+        for block in self._delivery.untaken:
+            if self._journal is None or block.hash in self._unwritten:
+                log.error("block_not_taken", source=self.name, height=block.height, block=block.hash, text=_LOST)
+            else:
+                log.warning("block_not_taken", source=self.name, height=block.height, block=block.hash, text=_KEPT)
+
     def _close(self) -> None:
         """End the threads. A block on its way to a node gets there, or lies in the journal."""
+        self._tell_untaken()
         for purpose, worker in self._workers.items():
             rpc = self._rpcs.get(purpose)
             if rpc is None:
@@ -360,40 +407,13 @@ class NodeSource:
         return f"blocks also go to {node.name}"
 
     def _require_chain(self, rpc: Rpc, name: str) -> None:
-        chain = _chain(rpc, name)
+        chain = chain_of(rpc, name)
         if chain != self._options.network.value:
             raise SourceMisconfigured(f"{name} follows the chain {chain!r}, not {self._options.network.label}")
-
-
-def _chain(rpc: Rpc, name: str) -> str:
-    info = rpc.call("getblockchaininfo")
-    chain = info.get("chain") if isinstance(info, dict) else None
-    if not isinstance(chain, str):
-        raise SourceMisbehaved(f"{name} does not say which chain it follows")
-    return printable(chain[:32])
-
-
-def _submit(rpc: Rpc, raw: bytes, name: str) -> str:
-    """The node's verdict, "" for accepted; whatever is none is raised as SourceError, to be tried again."""
-    try:
-        return _verdict(rpc.call("submitblock", raw.hex()), name)
-    except RpcRefused as error:
-        if error.code not in _VERDICTS:
-            raise
-        return error.message
-
-
-def _verdict(answer: object, name: str) -> str:
-    """BIP 22: null, or a word for what is wrong."""
-    if answer is None:
-        return ""
-    if not isinstance(answer, str) or not answer:
-        raise SourceMisbehaved(f"{name} answers a block with something else than a verdict")
-    return printable(answer[:_TEXT_LIMIT])
 
 
 def _as_source_error(error: Exception) -> SourceError:
     if isinstance(error, SourceError):
         return error
     log.error("unexpected", exc_info=error)
-    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:_TEXT_LIMIT])
+    return SourceMisbehaved(f"{type(error).__name__}: {error}"[:TEXT_LIMIT])

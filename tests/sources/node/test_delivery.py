@@ -12,11 +12,15 @@ from miner.sources.node.delivery import (
     Delivery,
     Effect,
     Event,
+    GaveUp,
+    Reachable,
     Replied,
     Send,
     Settle,
+    Taken,
     Tick,
     Unreached,
+    is_yes,
     reason_of,
 )
 from miner.sources.node.journal import FoundBlock
@@ -25,6 +29,7 @@ from miner.work.share import Answer, Reason
 
 BLOCK = FoundBlock("aa" * 32, 101, "regtest", 0.0, b"block")
 OTHER = FoundBlock("bb" * 32, 102, "regtest", 0.0, b"other")
+TAKEN = Taken(BLOCK)
 YES = Answered("node", Answer(7, accepted=True, block=True))
 
 
@@ -52,21 +57,21 @@ def test_an_accepted_block_answers_its_share_and_is_settled() -> None:
     delivery = one()
     assert delivery.handle(Deliver(BLOCK, 7), 0.0) == [Send(BLOCK, "node")]
     assert delivery.unanswered == 1
-    assert delivery.handle(replied(""), 0.1) == [YES, Settle(BLOCK)]
+    assert delivery.handle(replied(""), 0.1) == [TAKEN, YES, Settle(BLOCK)]
     assert delivery.unanswered == 0
 
 
 def test_a_duplicate_is_success() -> None:
     delivery = one()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
-    (answer, _) = delivery.handle(replied("duplicate"), 0.1)
+    (_, answer, _) = delivery.handle(replied("duplicate"), 0.1)
     assert isinstance(answer, Answered) and answer.answer.accepted
 
 
 def test_the_prefix_of_bcoin_is_not_part_of_the_verdict() -> None:
     delivery = one()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
-    (answer, _) = delivery.handle(replied("rejected: duplicate"), 0.1)
+    (_, answer, _) = delivery.handle(replied("rejected: duplicate"), 0.1)
     assert isinstance(answer, Answered) and answer.answer.accepted
 
 
@@ -96,7 +101,7 @@ def test_a_missing_parent_may_still_come() -> None:
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     assert delivery.handle(replied("prev-blk-not-found"), 1.0) == []
     assert delivery.handle(Tick(), 1.0 + FIRST_WAIT_S) == [Send(BLOCK, "node")]
-    assert delivery.handle(replied(""), 2.0) == [YES, Settle(BLOCK)]
+    assert delivery.handle(replied(""), 2.0) == [TAKEN, YES, Settle(BLOCK)]
 
 
 def test_a_parent_that_never_comes_is_given_up() -> None:
@@ -113,7 +118,7 @@ def test_a_parent_that_never_comes_is_given_up() -> None:
 def test_a_block_of_an_earlier_run_answers_no_share() -> None:
     delivery = one()
     delivery.handle(Deliver(BLOCK, None), 0.0)
-    assert delivery.handle(replied(""), 0.1) == [Settle(BLOCK)]
+    assert delivery.handle(replied(""), 0.1) == [TAKEN, Settle(BLOCK)]
     delivery.handle(Deliver(BLOCK, None), 0.0)
     assert delivery.handle(replied("high-hash"), 0.1) == [Settle(BLOCK)]
 
@@ -137,7 +142,24 @@ def test_a_node_that_cannot_be_reached_is_tried_for_ever_with_growing_pauses() -
     assert pauses[0] == FIRST_WAIT_S
     assert max(pauses) == LONGEST_WAIT_S
     assert delivery.unanswered == 1
-    assert delivery.handle(replied(""), now) == [YES, Settle(BLOCK)]
+    assert delivery.handle(replied(""), now) == [TAKEN, YES, Settle(BLOCK)]
+
+
+def test_a_node_that_is_back_gets_what_waits_for_it_at_once() -> None:
+    delivery, now = two(), 0.0
+    delivery.handle(Deliver(BLOCK, 7), now)
+    while now < 120.0:  # until the pause is at its longest
+        for effect in delivery.handle(Tick(), now):
+            assert isinstance(effect, Send)
+            delivery.handle(unreached(effect.node), now)
+        if now == 0.0:
+            delivery.handle(unreached("node"), now)
+            delivery.handle(unreached("far"), now)
+        now += 0.25
+    assert delivery.handle(Reachable("node"), now) == [Send(BLOCK, "node")]
+    assert delivery.handle(Reachable("node"), now) == []  # it is under way
+    delivery.handle(unreached("node"), now)
+    assert delivery.handle(Tick(), now + FIRST_WAIT_S) == [Send(BLOCK, "node")]
 
 
 def test_while_an_answer_is_awaited_nothing_is_sent_again() -> None:
@@ -159,6 +181,37 @@ def test_a_no_waits_for_what_the_others_say() -> None:
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     assert delivery.handle(replied("inconclusive"), 0.1) == []
     assert delivery.handle(replied("", "far"), 0.2) == [YES, Settle(BLOCK)]
+
+
+def test_only_the_node_whose_templates_are_mined_tells_of_a_new_tip() -> None:
+    delivery = two()
+    delivery.handle(Deliver(BLOCK, 7), 0.0)
+    assert delivery.handle(replied("", "far"), 0.1) == [YES]
+    assert delivery.handle(replied("duplicate"), 0.2) == [TAKEN, Settle(BLOCK)]
+
+
+def test_what_no_node_has_taken_yet_is_known() -> None:
+    delivery = two()
+    delivery.handle(Deliver(BLOCK, 7), 0.0)
+    delivery.handle(Deliver(OTHER, 8), 0.0)
+    delivery.handle(replied("inconclusive"), 0.1)
+    assert delivery.untaken == [BLOCK, OTHER]
+    delivery.handle(replied("", "far"), 0.1)
+    assert delivery.untaken == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "yes"),
+    [
+        ("", True),
+        ("duplicate", True),
+        ("rejected: duplicate", True),
+        ("duplicate-invalid", False),
+        ("high-hash", False),
+    ],
+)
+def test_a_yes_is_told_from_a_no(verdict: str, *, yes: bool) -> None:
+    assert is_yes(verdict) is yes
 
 
 def test_when_all_say_no_the_first_nodes_word_counts() -> None:
@@ -191,7 +244,7 @@ def test_a_further_node_that_stays_away_does_not_hold_an_accepted_block_for_ever
     delivery.handle(replied(""), 0.1)
     delivery.handle(unreached("far"), 0.1)
     assert give_it_time(delivery, ENOUGH_S - 1) == []
-    assert give_it_time(delivery, ENOUGH_S + 1) == [Settle(BLOCK)]
+    assert give_it_time(delivery, ENOUGH_S + 1) == [GaveUp(BLOCK, "far"), Settle(BLOCK)]
 
 
 def test_a_further_node_that_stays_away_does_not_hold_a_refused_block_for_ever() -> None:
@@ -199,7 +252,11 @@ def test_a_further_node_that_stays_away_does_not_hold_a_refused_block_for_ever()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     delivery.handle(replied("high-hash"), 0.1)
     delivery.handle(unreached("far"), 0.1)
-    assert give_it_time(delivery, ENOUGH_S + 1) == [Settle(BLOCK), no(Reason.LOW_DIFFICULTY, "high-hash")]
+    assert give_it_time(delivery, ENOUGH_S + 1) == [
+        GaveUp(BLOCK, "far"),
+        Settle(BLOCK),
+        no(Reason.LOW_DIFFICULTY, "high-hash"),
+    ]
     assert delivery.unanswered == 0
 
 
@@ -210,14 +267,14 @@ def test_a_no_of_a_further_node_is_not_the_end_while_the_first_is_away() -> None
     delivery.handle(unreached("node"), 0.1)
     assert give_it_time(delivery, 10 * ENOUGH_S) == []
     assert delivery.unanswered == 1
-    assert delivery.handle(replied(""), 10 * ENOUGH_S) == [YES, Settle(BLOCK)]
+    assert delivery.handle(replied(""), 10 * ENOUGH_S) == [TAKEN, YES, Settle(BLOCK)]
 
 
 def test_blocks_do_not_mix() -> None:
     delivery = one()
     delivery.handle(Deliver(BLOCK, 7), 0.0)
     delivery.handle(Deliver(OTHER, 8), 0.0)
-    assert delivery.handle(replied(""), 0.1) == [YES, Settle(BLOCK)]
+    assert delivery.handle(replied(""), 0.1) == [TAKEN, YES, Settle(BLOCK)]
     assert delivery.unanswered == 1
 
 

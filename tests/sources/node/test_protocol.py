@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from miner.chain.network import Network
 from miner.sources.base import SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
 from miner.sources.node.assembly import Assembly, assemble
+from miner.sources.node.ours import Displaced, OwnBlock, Restored
 from miner.sources.node.protocol import (
     CLOCK_OFF_S,
     DEAF_S,
     LONGEST_WAIT_S,
+    MOVED_PACE_S,
     OLD_S,
     PACE_S,
     POLL_S,
@@ -56,6 +58,14 @@ def quiet(**changes: Any) -> Assembly:
         b"\x51",
         b"tag",
     )
+
+
+def own(height: int, number: int = 0) -> OwnBlock:
+    """A block of ours at this height, on the tip that `assembly` builds on there."""
+    return OwnBlock(bytes([number]) + bytes(31), assembly(height).template.prev_hash, height)
+
+
+OURS = own(101)
 
 
 @dataclass
@@ -319,9 +329,9 @@ def test_without_a_longpoll_templates_are_polled() -> None:
 def test_a_block_of_ours_means_a_new_template_at_once() -> None:
     bench = Bench()
     bench.mining()
-    assert asks(bench(BlockTaken())) == [Ask.TEMPLATE]
-    assert bench(BlockTaken()) == []
-    assert Bench()(BlockTaken()) == []
+    assert asks(bench(BlockTaken(OURS))) == [Ask.TEMPLATE]
+    assert bench(BlockTaken(OURS)) == []
+    assert Bench()(BlockTaken(OURS)) == []
 
 
 def test_a_failing_longpoll_falls_back_to_polling_and_does_not_spin() -> None:
@@ -360,7 +370,7 @@ def test_after_a_new_tip_the_next_longpoll_is_asked_without_delay() -> None:
 def test_a_longpoll_that_did_not_notice_a_new_tip_is_hung_up_until_it_has_ended() -> None:
     bench = Bench()
     bench.mining()
-    bench(BlockTaken())
+    bench(BlockTaken(OURS))
     bench.fetched(assembly(102))
     assert not of(bench.until(DEAF_S - 0.25), HangUp)
     for _ in range(3):  # one that was still connecting did not hear the first
@@ -393,7 +403,7 @@ def test_no_job_is_older_than_what_may_be_mined_on() -> None:
 def test_a_failed_refresh_takes_the_source_down_until_the_next_template() -> None:
     bench = Bench()
     bench.mining()
-    bench(BlockTaken())
+    bench(BlockTaken(OURS))
     assert bench(Failed(Ask.TEMPLATE, SourceUnreachable("refused"))) == [SourceDown("node", "refused")]
     bench.until(5.0)
     bench(Learned("regtest"))
@@ -423,11 +433,45 @@ def test_a_lower_tip_is_believed_when_it_is_heard_of_twice_and_lost_blocks_are_h
 def test_an_answer_that_was_overtaken_does_not_take_the_tip_back() -> None:
     bench = Bench()
     bench.mining(assembly(101))
-    bench(BlockTaken())
+    bench(BlockTaken(OURS))
     bench.fetched(assembly(102), Ask.LONGPOLL)
     assert asks(bench.fetched(assembly(101))) == [Ask.TEMPLATE]
     assert not of(bench.fetched(assembly(102)), HandIn)
     assert asks(bench.fetched(assembly(101))) == [Ask.TEMPLATE]  # a new doubt, not the old one
+
+
+@pytest.mark.parametrize("ask", [Ask.TEMPLATE, Ask.LONGPOLL])
+def test_a_template_on_the_parent_of_our_block_that_was_asked_for_before_it_was_accepted_makes_no_job(ask: Ask) -> None:
+    bench = Bench()
+    bench.mining(assembly(101))
+    assert ask is Ask.LONGPOLL or asks(bench.until(REFRESH_S)) == [Ask.TEMPLATE]
+    bench(BlockTaken(OURS))
+    late = bench.fetched(assembly(101), ask)
+    assert not of(late, NewJob)
+    assert (Ask.TEMPLATE in asks(late)) is (ask is Ask.TEMPLATE)  # else it is under way since the block was accepted
+    assert of(bench.fetched(assembly(102)), NewJob)
+
+
+def test_a_template_on_the_parent_of_our_block_that_was_asked_for_afterwards_is_a_job() -> None:
+    bench = Bench()
+    bench.mining(assembly(101))
+    bench(BlockTaken(OURS))
+    assert of(bench.fetched(assembly(101)), NewJob)
+
+
+def test_a_node_that_leaves_our_block_for_its_parent_is_told_and_mined_on_at_once() -> None:
+    bench = Bench()
+    bench.mining(assembly(101))
+    bench(BlockTaken(OURS))
+    after = assembly(102, OURS.hash[::-1].hex())
+    assert not of([*bench.fetched(after), *bench.fetched(after, Ask.LONGPOLL)], Displaced)
+    assert Ask.LONGPOLL in asks(bench.until(MOVED_PACE_S))
+    assert asks(bench.fetched(assembly(101), Ask.LONGPOLL)) == [Ask.TEMPLATE]  # heard of once
+    back = bench.fetched(assembly(101))
+    assert of(back, Displaced) == [Displaced(OURS)]
+    assert [event.replace for event in of(back, NewJob)] == [True]
+    assert of(back, HandIn) == [HandIn(settled_from=101)]
+    assert of(bench.fetched(after), Restored) == [Restored(OURS)]
 
 
 def test_a_node_that_comes_back_with_a_lower_tip_is_believed() -> None:
@@ -509,7 +553,7 @@ _events = st.lists(
         st.builds(Opinion, st.sampled_from(_ASSEMBLIES), st.sampled_from([None, "inconclusive-not-best-prevblk"])),
         st.builds(Audited, st.sampled_from(_ASSEMBLIES), st.sampled_from([None, *_ERRORS])),
         st.builds(Failed, st.sampled_from([*Ask]), st.sampled_from(_ERRORS)),
-        st.just(BlockTaken()),
+        st.builds(BlockTaken, st.sampled_from([OURS, own(101), own(102)])),
         st.just(Tick()),
     ),
     max_size=50,

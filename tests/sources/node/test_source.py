@@ -8,8 +8,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
 from miner.chain.block import Block
 from miner.chain.network import Network
+from miner.sources.node import source as source_module
 from miner.sources.node.assembly import process_tag
 from miner.sources.node.journal import FoundBlock, Journal
 from miner.sources.node.rpc import Endpoint, Password
@@ -166,7 +170,11 @@ def test_blocks_of_another_chain_stay_where_they_are(tmp_path: Path) -> None:
                 await miner.until(lambda: files(tmp_path, "settled") == 1)
             assert list(Journal(tmp_path).pending()) == [foreign]
 
-    asyncio.run(run())
+    with capture_logs() as lines:
+        asyncio.run(run())
+    assert [(line["block"], "signet" in line["text"]) for line in lines if line["event"] == "block_kept"] == [
+        (foreign.hash, True)
+    ]
 
 
 def test_a_node_on_another_chain_gets_no_block_of_earlier(tmp_path: Path) -> None:
@@ -198,6 +206,49 @@ def test_a_disk_that_is_full_does_not_keep_a_block_from_the_node(tmp_path: Path)
             assert node.height == 2
 
     asyncio.run(run())
+
+
+def test_a_disk_that_hangs_does_not_keep_blocks_from_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "JOURNAL_S", 0.05)
+    back = threading.Event()
+
+    class Hanging(Journal):
+        def record(self, block: FoundBlock) -> None:
+            assert back.wait(20)
+            super().record(block)
+
+    async def run() -> None:
+        with VirtualNode() as node:
+            async with rig(at(node), Hanging(tmp_path)) as miner:
+                await miner.mine(2)
+                await miner.source.drain(5)
+                assert files(tmp_path, "block") == files(tmp_path, "settled") == 0
+                back.set()
+                await miner.until(lambda: files(tmp_path, "settled") == 2)
+            assert len(miner.answers) == node.height == len(node.received) == 2
+
+    with capture_logs() as lines:
+        asyncio.run(run())
+    assert [line["height"] for line in lines if line["event"] == "block_not_written"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kept", "level"), [(True, "warning"), (False, "error")], ids=["with a journal", "without a journal"]
+)
+def test_a_block_that_no_node_has_taken_at_the_end_is_told(tmp_path: Path, level: str, *, kept: bool) -> None:
+    async def run() -> None:
+        with VirtualNode() as node:
+            async with rig(at(node), Journal(tmp_path) if kept else None) as miner:
+                await miner.mine(1)
+                node.stop()
+                miner.submit(miner.jobs[-1])
+                await miner.until(lambda: miner.source._delivery.untaken)
+
+    with capture_logs() as lines:
+        asyncio.run(run())
+    told = [line for line in lines if line["event"] == "block_not_taken"]
+    assert [(line["log_level"], line["height"]) for line in told] == [(level, 2)]
+    assert ("next start hands it in" in told[0]["text"]) is kept
 
 
 # ---- several nodes
