@@ -30,6 +30,7 @@ from miner.telemetry.snapshot import WINDOWS_S, Snapshot
 from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
+    Distrust,
     Event,
     Finish,
     Found,
@@ -41,6 +42,7 @@ from miner.work.events import (
     SourceUp,
     Submit,
     Tick,
+    Trust,
 )
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
@@ -305,6 +307,10 @@ class Engine:
                     if self._share_log:
                         self._share_log.sent(share)
                     self._sources[share.job.source].submit(share)
+                case Distrust(name, reason, rest_s):
+                    log.warning("source_distrusted", source=name, reason=reason, again_in_s=rest_s)
+                case Trust(name):
+                    log.info("source_trusted", source=name)
                 case Finish():
                     self.finish(effect)
 

@@ -120,6 +120,7 @@ class Pool:
         )
         self._connection = _Connection(client, Channel(client), port, now)
         client.start(now)
+        self._delivery.patience.begin()
 
     def disconnected(self, ending: Ending, text: str, now: float) -> tuple[list[Effect], bool]:
         """The connection is gone; what to do, and whether to come again at once, having learnt something."""
@@ -128,7 +129,8 @@ class Pool:
             return [], False
         self._delivery.bits.forget_under_way()
         learnt = self._learn(connection, ending, now)
-        effects: list[Effect] = [SourceDown(self._name, f"{ending}: {text}" if text else str(ending))]
+        reason = f"{ending}: {text}" if text else str(ending)
+        effects: list[Effect] = [SourceDown(self._name, reason, unanswered=ending is Ending.UNANSWERED)]
         if self._resume is None:
             effects += self._delivery.give_up("the connection ended")
         return effects, learnt
@@ -182,6 +184,7 @@ class Pool:
                 effects += self._event(connection, event, now, wall)
             effects += connection.channel.tick(now)
             effects += self._watch(connection, now)
+            effects += self._delivery.silence(connection.channel, now)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
     def _event(self, connection: _Connection, event: protocol.Event, now: float, wall: float) -> list[Effect]:
@@ -214,7 +217,7 @@ class Pool:
             case protocol.WorkerAnswered(device, accepted, text):
                 return connection.channel.judge_worker(device, text, accepted=accepted)
             case protocol.Submitted(request, answer):
-                return self._delivery.answered(connection.channel, request, answer)
+                return self._delivery.answered(connection.channel, request, answer, now)
             case Ended(ending, text):
                 return [Leave(ending, text)]
         return []
