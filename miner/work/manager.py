@@ -9,6 +9,8 @@ What devices lease from:
        +--------------- LINGERING <---------------------+
                         on the old job                    its source is gone and no other is ready
 
+A source that credits nothing (`probation`) counts as ready only where no other source is.
+
 What becomes of a job (several of a source live at once):
 
       NewJob --> LIVE --------------------------------------------------------> DEAD: Retire
