@@ -32,6 +32,7 @@ from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
     BlockDropped,
+    Distrust,
     Event,
     Fate,
     Finish,
@@ -44,6 +45,7 @@ from miner.work.events import (
     SourceUp,
     Submit,
     Tick,
+    Trust,
 )
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
@@ -317,6 +319,10 @@ class Engine:
                     self._sources[share.job.source].submit(share)
                 case BlockDropped():
                     self._dropped.tell(effect)
+                case Distrust(name, reason, rest_s):
+                    log.warning("source_distrusted", source=name, reason=reason, again_in_s=rest_s)
+                case Trust(name):
+                    log.info("source_trusted", source=name)
                 case Finish():
                     self.finish(effect)
 

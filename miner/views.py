@@ -56,4 +56,5 @@ def source_view(priority: int, standing: Standing, now: float) -> SourceView:
         job_age_s=now - job.arrived if job else None,
         behind=standing.behind,
         present=standing.present,
+        distrusted=standing.distrusted,
     )

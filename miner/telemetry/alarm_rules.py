@@ -10,6 +10,7 @@
 | rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
 | pool-down | pool | it is not connected, or sends no work, or has failed |
 | pool-behind | pool | its jobs extend a block that another pool has moved on from |
+| pool-no-credit | pool | it answers no share, or refuses every one |
 | no-share | miner | it mines, and nothing was accepted for `silence` times the usual wait between shares |
 | power-over-budget | miner | it draws more than `budget_w`, at the wall where a meter tells |
 | meter-disagrees | miner | its devices together draw more than the wall gives, or the wall gives what nobody draws |
@@ -61,6 +62,7 @@ RULES = (
     "rejects-high",
     "pool-down",
     "pool-behind",
+    "pool-no-credit",
     "no-share",
     "power-over-budget",
     "meter-disagrees",
@@ -84,6 +86,7 @@ def rules(thresholds: Thresholds, off: Collection[str] = ()) -> tuple[Rule, ...]
         ),
         Rule("pool-down", Severity.WARNING, _down, after_s=60, clear_s=30),
         Rule("pool-behind", Severity.WARNING, _behind, clear_s=30),
+        Rule("pool-no-credit", Severity.WARNING, _without_credit, clear_s=30),
         _if_set(thresholds.silence, lambda x: Rule("no-share", Severity.CRITICAL, Silence(x).look)),
         _if_set(
             thresholds.budget_w, lambda x: Rule("power-over-budget", Severity.WARNING, _over(x), after_s=30, clear_s=60)
@@ -163,6 +166,10 @@ def _trouble_of(source: SourceView) -> str | None:
 def _behind(snapshot: Snapshot) -> Findings:
     text = "its jobs extend a block that another pool has moved on from: its node hangs, or it follows another chain"
     return {source.name: text for source in snapshot.sources if source.behind}
+
+
+def _without_credit(snapshot: Snapshot) -> Findings:
+    return {source.name: source.distrusted for source in snapshot.sources if source.distrusted is not None}
 
 
 def _over(budget_w: float) -> Callable[[Snapshot], Findings]:

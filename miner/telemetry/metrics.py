@@ -191,6 +191,12 @@ POOL_FAMILIES: tuple[Family[SourceView], ...] = (
     Family(
         "miner_pool_failed", "gauge", "Whether the source needs a person.", _present(lambda s: s.failed is not None)
     ),
+    Family(
+        "miner_pool_distrusted",
+        "gauge",
+        "Whether the source answers no share, or refuses every one.",
+        _present(lambda s: s.distrusted is not None),
+    ),
     Family("miner_pool_reconnects_total", "counter", "Connections after the first.", lambda s: s.reconnects),
     Family("miner_pool_difficulty", "gauge", "Share difficulty of the newest job.", lambda s: s.difficulty),
     Family("miner_shares_submitted_total", "counter", "Shares sent.", lambda s: s.submitted),

@@ -80,6 +80,7 @@ class SourceView:
     job_age_s: float | None
     behind: bool = False  # its jobs extend a block that another source has moved on from
     present: bool = True  # False: a reload took it out, and what it was given and answered is all there is to it
+    distrusted: str | None = None  # why it is held to credit nothing: it answers no share, or refuses every one
 
 
 @dataclass(frozen=True, slots=True)

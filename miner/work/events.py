@@ -25,10 +25,14 @@ class SourceUp:
 
 @dataclass(frozen=True, slots=True)
 class SourceDown:
-    """The source cannot be reached for now; it keeps trying by itself."""
+    """The source cannot be reached for now; it keeps trying by itself.
+
+    `unanswered`: it was left because it answered none of the shares on their way to it.
+    """
 
     source: str
     reason: str
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +150,20 @@ class Finish:
     reason: str
 
 
-Effect = Serve | Retire | Submit | BlockDropped | Finish
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """This source credits nothing: it gives way to others that are ready, and is tried again in `rest_s` seconds."""
+
+    source: str
+    reason: str
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """This source has accepted a share again."""
+
+    source: str
+
+
+Effect = Serve | Retire | Submit | BlockDropped | Distrust | Trust | Finish

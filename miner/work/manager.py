@@ -9,6 +9,8 @@ What devices lease from:
        +--------------- LINGERING <---------------------+
                         on the old job                    its source is gone and no other is ready
 
+A source that credits nothing (`probation`) counts as ready only where no other source is.
+
 What becomes of a job (several of a source live at once):
 
       NewJob --> LIVE --------------------------------------------------------> DEAD: Retire
@@ -47,6 +49,7 @@ from .errors import UnknownSource
 from .events import (
     Answered,
     BlockDropped,
+    Distrust,
     Effect,
     Event,
     Fate,
@@ -61,11 +64,13 @@ from .events import (
     SourceUp,
     Submit,
     Tick,
+    Trust,
 )
 from .job import Job
 from .limits import Limits
 from .outbox import Outbox
-from .share import Answer, Share
+from .probation import SILENT_S, Probation
+from .share import Answer, Reason, Share
 from .strategy import Candidate, Strategy, first_ready
 from .tips import Tips
 
@@ -87,6 +92,7 @@ class Standing:
     behind: bool  # it extends a block that another source has moved on from
     account: Account
     present: bool = True  # False: it was taken out, and only its account is left
+    distrusted: str | None = None  # why it is held to credit nothing, a sentence
 
 
 @dataclass(slots=True)
@@ -96,11 +102,13 @@ class _Source:
     failed: str | None = None
     leaving: bool = False
     lost_at: float | None = None  # when it last went down
+    heard_at: float = 0.0  # when it last came up or answered a share
     newest: Job | None = None  # since it connected: what is served; None: nothing to serve yet
     exhausted_since: float | None = None  # devices wait on its newest job in vain
     session: int = -1
     live: OrderedDict[int, Job] = field(default_factory=OrderedDict)  # by id, oldest first
     account: Account = field(default_factory=Account)
+    probation: Probation = field(default_factory=Probation)
 
 
 class Manager:
@@ -152,6 +160,7 @@ class Manager:
                 source.newest,
                 self._behind(name, source),
                 source.account,
+                distrusted=source.probation.reason,
             )
             for name, source in self._sources.items()
         )
@@ -176,6 +185,7 @@ class Manager:
         """What to do about this event; raises UnknownSource for one that was not configured."""
         self._mined_s = self.mining_s(now)
         self._now = now
+        distrusted = {name: source.probation.reason for name, source in self._sources.items()}
         retired: list[int] = []
         submit: list[Effect] = []
         match event:
@@ -183,6 +193,8 @@ class Manager:
                 self._up(self._source(event.source))
             case SourceDown():
                 self._down(self._source(event.source), now)
+                if event.unanswered:
+                    self._source(event.source).probation.silent(event.reason, now)
             case SourceFailed():
                 retired = self._fail(self._source(event.source), event.reason, now)
             case NewJob():
@@ -196,12 +208,13 @@ class Manager:
             case Tick():
                 self._count(event.hashes)
                 self._notice_exhausted(event.exhausted, now)
+                self._notice_silent(now)
                 for share in self._outbox.overdue(now):
                     self._abandon(share)
             case _:
                 assert_never(event)
         retire: list[Effect] = [Retire(tuple(retired))] if retired else []
-        return [*self._serve(now), *retire, *submit, *self._finish()]
+        return [*self._trust_changed(distrusted), *self._serve(now), *retire, *submit, *self._finish()]
 
     def choose_among(self, names: Sequence[str], now: float) -> list[Effect]:
         """Mine for these sources from now on, in this order; what is known of those that stay, stays.
@@ -259,12 +272,36 @@ class Manager:
             elif served or (since is not None and now - since >= EXHAUSTED_S + REST_S):
                 source.exhausted_since = None
 
+    def _notice_silent(self, now: float) -> None:
+        """Distrust a source of any kind that has answered nothing since a share went to it long ago."""
+        waiting: dict[str, float] = {}
+        for share in self.pending.values():
+            waiting.setdefault(share.job.source, share.found_at)
+        for name, source in self._sources.items():
+            source.probation.tick(now)
+            since = waiting.get(name)
+            if source.up and since is not None and now - max(since, source.heard_at) >= SILENT_S:
+                source.heard_at = now
+                source.probation.silent(f"it has answered no share for {SILENT_S:.0f} s", now)
+
+    def _trust_changed(self, before: Mapping[str, str | None]) -> list[Effect]:
+        """Which sources came to be trusted or distrusted by this event."""
+        effects: list[Effect] = []
+        for name, reason in before.items():
+            probation = self._sources[name].probation
+            if reason is None and probation.reason is not None:
+                effects.append(Distrust(name, probation.reason, probation.rest_s))
+            elif reason is not None and probation.reason is None:
+                effects.append(Trust(name))
+        return effects
+
     # ---- sources and their jobs
 
     def _up(self, source: _Source) -> None:
         if source.up:
             return
         source.up = True
+        source.heard_at = self._now
         source.failed = None
         source.connections += 1
         if source.connections > 1:
@@ -320,6 +357,7 @@ class Manager:
         # One whose jobs are worthless gives way to those that offer better. Where all are, it is as if none were.
         ready = {name for name in ready if not self._tips.behind(name, now)} or ready
         ready = {name for name in ready if self._gives_work(staying[name], now)} or ready
+        ready = {name for name in ready if staying[name].probation.fit(now)} or ready
         candidates = [Candidate(name, name in ready, source.account.hashes) for name, source in staying.items()]
         chosen = self._strategy(candidates, now)
         if chosen is not None:
@@ -363,6 +401,7 @@ class Manager:
             return []
         self._shares[found.device] += 1
         source.account = source.account.sent()
+        source.probation.sent(now)
         if (lost := self._outbox.crowded_out()) is not None:
             self._abandon(lost)
         return [Submit(share)]
@@ -399,6 +438,9 @@ class Manager:
             return
         self._bare.answered(share, answer, now)
         source = self._sources[share.job.source]
+        if answer.reason is not Reason.UNANSWERED:
+            source.heard_at = now
+        source.probation.answered(answer, now, replaced=share.job.id not in source.live)
         difficulty = answer.difficulty
         if difficulty is None:
             difficulty = Target(max(share.job.share_target, share.job.network_target)).difficulty

@@ -54,6 +54,7 @@ def drawing(*, wall: float | None = None, devices: float | None = None) -> Snaps
         ("pool-down", POOL, snapshot(sources=(source(failed="wrong password"),)), 160, 629),
         ("pool-down", POOL, snapshot(sources=(source(job_age_s=None),)), 160, 629),
         ("pool-behind", POOL, snapshot(sources=(source(behind=True),)), 100, 629),
+        ("pool-no-credit", POOL, snapshot(sources=(source(distrusted="it answers nothing"),)), 100, 629),
         ("power-over-budget", MINER, drawing(devices=101.0), 130, 659),
         ("power-over-budget", MINER, drawing(wall=101.0, devices=80.0), 130, 659),
         ("meter-disagrees", MINER, drawing(wall=80.0, devices=90.0), 280, 719),
@@ -157,8 +158,13 @@ def test_every_block_is_told_but_worthless_ones() -> None:
 
 def test_a_threshold_of_none_switches_its_rule_off() -> None:
     nothing = Thresholds(hot_c=None, rate_ratio=None, reject_ratio=None, silence=None, budget_w=None, meter_ratio=None)
-    unconditional = {"device-sick", "device-dead", "hits-missing", "pool-down", "pool-behind", "block-found"}
-    assert {rule.name for rule in rules(nothing)} == unconditional
+    of_pools = {"pool-down", "pool-behind", "pool-no-credit"}
+    assert {rule.name for rule in rules(nothing)} == of_pools | {
+        "device-sick",
+        "device-dead",
+        "hits-missing",
+        "block-found",
+    }
 
 
 def seen(subjects: Callable[[Snapshot], dict[str, str]]) -> Alarms:

@@ -101,7 +101,9 @@ def test_expected_rate_falls_back_to_what_was_known_before_it_ran() -> None:
 
 
 def test_shares_and_blocks_are_counted_by_pool_with_failures_apart() -> None:
-    view = snapshot(sources=(source("embedded:", blocks_rejected=1, reconnects=2, failed="wrong password"),))
+    view = snapshot(
+        sources=(source("embedded:", blocks_rejected=1, reconnects=2, failed="wrong password", distrusted="mute"),)
+    )
     for name, number in {
         "miner_shares_submitted_total": 14,
         "miner_shares_accepted_total": 11,
@@ -112,6 +114,7 @@ def test_shares_and_blocks_are_counted_by_pool_with_failures_apart() -> None:
         "miner_pool_connected": 1,
         "miner_pool_active": 1,
         "miner_pool_failed": 1,
+        "miner_pool_distrusted": 1,
         "miner_pool_difficulty": 1024,
         "miner_pool_reconnects_total": 2,
         "miner_submit_last_latency_seconds": 0.05,

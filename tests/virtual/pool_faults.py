@@ -65,6 +65,14 @@ class Deaf:
         call.session.muted = True
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The receiving half of this connection has died: no line is read from now on, and jobs go on being sent."""
+
+    def __call__(self, call: Call) -> None:
+        call.session.unread = True
+
+
 # ---- of questions that a pool does not want
 
 
@@ -213,6 +221,16 @@ class Backwards:
             release()
         else:
             session.wire.later(self.patience_s, release)
+
+
+# What a pool does with every share while `pool.always("mining.submit", SPELLS[...])` holds; `pool.heal()` ends it.
+SPELLS: dict[str, Callable[[Call], None]] = {
+    "frozen": Ignored(),
+    "takes shares and loses the answers": Unanswered(),
+    "receiving half dead": Unread(),
+    "refuses everything": Refused(23, "Low difficulty share"),
+    "long latency": Late(8.0),
+}
 
 
 # ---- around the answer

@@ -73,6 +73,7 @@ class Session:
         self.minimum_difficulty = 0.0
         self.working = False  # gets jobs
         self.muted = False
+        self.unread = False  # what comes is not looked at
         self.broken = False  # a rule that ends the connection
         self.held: list[Message] = []  # answers of a fault that gives them out later
         self.ids: set[str] = set()
@@ -92,7 +93,7 @@ class Session:
             self._broke("line_too_long")
             return
         for line in filter(None, map(bytes.strip, lines)):
-            if not self.broken:
+            if not self.broken and not self.unread:
                 self._handle(line)
 
     def _handle(self, line: bytes) -> None:

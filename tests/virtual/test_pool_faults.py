@@ -31,6 +31,7 @@ from tests.virtual.pool_faults import (
     Reset,
     Twice,
     Unanswered,
+    Unread,
 )
 from tests.virtual.pool_model import CONNECT
 from tests.virtual.pool_session import Fault
@@ -78,6 +79,21 @@ def test_a_deaf_pool_stays_connected_and_silent(pool: VirtualPool, step: str) ->
         pool.new_job(clean=True)
         with pytest.raises(TimeoutError):
             miner.line()
+
+
+def test_a_pool_whose_receiving_half_has_died_sends_jobs_and_serves_the_next_connection(pool: VirtualPool) -> None:
+    pool.on("mining.submit", Unread())
+    with RawMiner(pool.port) as miner:
+        work = miner.begin()
+        miner.send("mining.submit", *miner.share(work, X2, next(work.search(X2))))
+        miner.send("mining.extranonce.subscribe")
+        pool.until(lambda model: all(session.unread for session in model.sessions))
+        job = pool.new_job()
+        heard = [json.loads(miner.line())]
+        while job not in heard[-1]["params"]:
+            heard.append(json.loads(miner.line()))
+    assert all(message["id"] is None for message in heard)
+    assert a_share(pool)["result"] is True
 
 
 def test_answers_go_astray(pool: VirtualPool) -> None:

@@ -13,6 +13,7 @@ from miner.work.errors import UnknownSource
 from miner.work.events import (
     Answered,
     BlockDropped,
+    Distrust,
     Effect,
     Event,
     Fate,
@@ -26,6 +27,7 @@ from miner.work.events import (
     SourceUp,
     Submit,
     Tick,
+    Trust,
 )
 from miner.work.job import Job
 from miner.work.limits import Limits
@@ -475,11 +477,11 @@ def test_a_block_that_is_never_answered_ends_the_rest_and_still_counts_if_it_is(
     desk = Desk(limits=Limits(blocks=1))
     job = desk.up(job=a_job(share_target=EASY, network_target=HARD))
     block = desk.share(job, 1, HARD)
-    assert desk(Tick(), BLOCK_S - 0.1) == []
+    assert [type(effect) for effect in desk(Tick(), BLOCK_S - 0.1)] == [Distrust]
     assert desk(Tick(), BLOCK_S) == [Serve(job, replace=True)]
     assert dict(desk.manager.pending) == {block.id: block}
     assert desk.share(job, 2, HARD).block
-    assert desk.answer(block) == [Finish(ok=True, reason="1 blocks accepted")]
+    assert desk.answer(block) == [Trust("pool"), Finish(ok=True, reason="1 blocks accepted")]
 
 
 def test_where_every_share_is_a_block_one_on_each_parent_is_sent(desk: Desk) -> None:

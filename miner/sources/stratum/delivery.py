@@ -22,6 +22,7 @@ from miner.sources.stratum.job import Announced
 from miner.sources.stratum.messages import MAX_TEXT
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
+from miner.sources.stratum.patience import Patience
 from miner.sources.stratum.protocol import Ending, StratumClient
 from miner.sources.stratum.questions import Question, Questions
 from miner.sources.stratum.redirect import Redirect
@@ -98,6 +99,7 @@ class Delivery:
         self._name = options.name
         self.bits = VersionBits(options.version_bits, options.learnt_bits or Style.DIFFERENCE)
         self.allowance = Allowance(options.share_rate, options.share_burst)
+        self.patience = Patience()
         self._ledger = Ledger()
         self._held: deque[tuple[Share, float]] = deque()  # with when it came
         self._session = 0  # whose jobs the pool knows
@@ -115,6 +117,15 @@ class Delivery:
     def waiting(self) -> int:
         """How many shares are held."""
         return len(self._held)
+
+    def silence(self, channel: Channel, now: float) -> list[Effect]:
+        """Look whether the pool leaves everything unanswered for too long: then the connection ends."""
+        under_way = len(self._ledger) if channel.client.ready else 0
+        if not self.patience.ends(now, answers=channel.client.answers, under_way=under_way):
+            return []
+        difficulty = sum(map(_difficulty, (sent.submission.share for sent in self._ledger)))
+        text = f"it answered nothing for {self.patience.silent_s:.0f} s; at most {under_way} shares of {difficulty:.6g}"
+        return [Leave(Ending.UNANSWERED, f"{text} difficulty in all are lost")]
 
     # ---- what surrounds shares
 
@@ -137,7 +148,10 @@ class Delivery:
         """Nothing that waits will ever be answered."""
         lost = [submission.share for submission in self._ledger.clear()] + [share for share, _ in self._held]
         self._held.clear()
-        return [self._answer(share, Reason.UNANSWERED, text) for share in lost]
+        if not lost:
+            return []
+        fields = {"shares": len(lost), "difficulty": sum(map(_difficulty, lost)), "text": text}
+        return [Say("warning", "shares_lost", fields), *(self._answer(x, Reason.UNANSWERED, text) for x in lost)]
 
     def expire(self, now: float) -> list[Effect]:
         """Give up what has waited too long; a block waits as long as there is hope."""
@@ -184,6 +198,8 @@ class Delivery:
         """Send one share, or answer it; None to hold it."""
         if self._is_dead(share):
             return [self._answer(share, Reason.STALE, "its job was replaced before it was sent")]
+        if self._is_late(share, share.found_at, now) and share.id in self._resent:
+            return [self._answer(share, Reason.UNANSWERED, f"no answer for {ANSWER_S:.0f} s")]
         if channel is None or not channel.joined:
             return None
         if share.job.session != self._session:
@@ -229,11 +245,12 @@ class Delivery:
 
     # ---- back
 
-    def answered(self, channel: Channel, request: str, answer: PoolAnswer) -> list[Effect]:
+    def answered(self, channel: Channel, request: str, answer: PoolAnswer, now: float) -> list[Effect]:
         """The pool's answer to the submit of this request."""
         sent = self._ledger.take(request)
         if sent is None:
             return []
+        self.patience.answered(now - sent.at)
         submission, share = sent.submission, sent.submission.share
         accepted = answer.result is True and not answer.refused
         reason = None if accepted else reason_of(answer.code, answer.text)
@@ -288,12 +305,6 @@ class Delivery:
         return True
 
     def _answer(self, share: Share, reason: Reason | None, text: str, sent_at: float | None = None) -> Answered:
-        announced = share.job.payload
-        difficulty = None
-        if isinstance(announced, Announced):
-            # Not of the target that was searched for: that one may have been raised by us. Nor more than a block is
-            # worth, where a pool asks for more: each block counts there, and a sum of what it claims may be infinite.
-            difficulty = min(announced.under.difficulty, Target(share.job.network_target).difficulty)
         answer = Answer(
             share.id,
             accepted=reason is None,
@@ -301,9 +312,19 @@ class Delivery:
             reason=reason,
             text=text,
             sent_at=sent_at,
-            difficulty=difficulty,
+            difficulty=_difficulty(share) if isinstance(share.job.payload, Announced) else None,
         )
         return Answered(self._name, answer)
+
+
+def _difficulty(share: Share) -> float:
+    """What the pool counts this share for; 0 where its job is not one of a pool."""
+    announced = share.job.payload
+    if not isinstance(announced, Announced):
+        return 0.0
+    # Not of the target that was searched for: that one may have been raised by us. Nor more than a block is worth,
+    # where a pool asks for more: each block counts there, and a sum of what it claims may be infinite.
+    return min(announced.under.difficulty, Target(share.job.network_target).difficulty)
 
 
 def _remember(table: OrderedDict[int, None], key: int) -> None:

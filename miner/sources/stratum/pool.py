@@ -38,6 +38,7 @@ _LOSSES = {  # the others have nothing to do with what the pool was asked
     Ending.CLOSED: Loss.CLOSED,
     Ending.NOT_SUBSCRIBED: Loss.CLOSED,
     Ending.SILENT: Loss.DEAF,
+    Ending.UNANSWERED: Loss.DEAF,
 }
 
 
@@ -137,6 +138,7 @@ class Pool:
         )
         self._connection = _Connection(client, Channel(client, questions), port, now)
         client.start(now)
+        self._delivery.patience.begin()
         self._note_asked(client, now)
 
     def _note_asked(self, client: StratumClient, now: float) -> None:
@@ -151,7 +153,8 @@ class Pool:
         self._delivery.bits.forget_under_way()
         left_out = self._learn(connection, ending, now)
         effects = self._say_left_out(left_out)
-        effects.append(SourceDown(self._name, f"{ending}: {text}" if text else str(ending)))
+        reason = f"{ending}: {text}" if text else str(ending)
+        effects.append(SourceDown(self._name, reason, unanswered=ending is Ending.UNANSWERED))
         if self._resume is None:
             effects += self._delivery.give_up("the connection ended")
         return effects, bool(left_out)
@@ -209,6 +212,7 @@ class Pool:
             effects += connection.channel.tick(now)
             effects += self._watch(connection, now)
             effects += self._question(connection, now)
+            effects += self._delivery.silence(connection.channel, now)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
     def _question(self, connection: _Connection, now: float) -> list[Effect]:
@@ -283,7 +287,7 @@ class Pool:
                 self._questions.answered(Question.WORKERS, taken=accepted)
                 return connection.channel.judge_worker(device, text, accepted=accepted)
             case protocol.Submitted(request, answer):
-                return self._delivery.answered(connection.channel, request, answer)
+                return self._delivery.answered(connection.channel, request, answer, now)
             case Ended(ending, text):
                 return [Leave(ending, text)]
         return []

@@ -44,6 +44,7 @@ class Ending(StrEnum):
     FLOOD = "flood"  # a line without end
     GARBAGE = "garbage"  # one bad line after another
     SILENT = "silent"  # no byte, or no answer to what must be answered
+    UNANSWERED = "unanswered"  # shares were on their way, and nothing was answered
     NOT_SUBSCRIBED = "not-subscribed"
     NOT_AUTHORIZED = "not-authorized"
     NO_WORK = "no-work"  # connected, and no job that can be mined
@@ -173,6 +174,7 @@ class StratumClient:
         self._heard_at = 0.0
         self._bad_lines = 0
         self._extranonce_granted = False
+        self.answers = 0  # how many of our requests were answered
 
     # ---- what can be read
 
@@ -309,6 +311,7 @@ class StratumClient:
 
     def _answered(self, answer: Answer, now: float) -> list[Event]:
         asked = self._asked.pop(answer.id, None)
+        self.answers += asked is not None
         match asked:
             case None:
                 return [Ignored(f"an answer to a request that is not waiting: {answer.id}")]
