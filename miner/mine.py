@@ -206,7 +206,6 @@ class _Run:
         reporter = Reporter()
         self.engine.each_second(lambda snapshot: self._tell(reporter, snapshot))
         finish = asyncio.run(self._main())
-        self._rig.came_to_rest()
         if self._screen:
             self._screen.close()
         return finish
