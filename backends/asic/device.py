@@ -261,12 +261,10 @@ class _Run:
             self._tick()
 
     def _notice_sleep(self) -> None:
-        """In whichever of the board's threads runs first after a suspend: no power before the sensors were read."""
+        """In whichever of the board's threads runs first after a suspend: it and the other then turn the board off."""
         slept_s = self._sleep.slept()
         if slept_s is None:
             return
-        if self._board is not None:
-            self._turn_off(self._board)
         self._log("asic_slept", slept_s=round(slept_s, 1), text=_SLEPT)
         if not self._over.is_set():
             self._feed.interrupt()
