@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from miner import logs, state_dir
 from miner.arguments import Arguments, parse
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
+from miner.interlock import SILENT_S, why_open_within
 from miner.inventory import Inventory, take_inventory
 from miner.metrics_guard import guard_of
 from miner.printable import printable
@@ -57,7 +60,10 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         status = _run(arguments, loaded)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has seen enough, as in miner devices | head
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # Whoever reads has seen enough, as in miner devices | head, or the terminal is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return ExitCode.FAILED
     return status
@@ -94,8 +100,9 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
     if busy:
         # A compiler or a longpoll cannot be interrupted, and Python's own end would pull the ground from under it.
         log.debug("left_behind", threads=busy)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a terminal that is gone
+                stream.flush()
         os._exit(status)
     return status
 
@@ -103,6 +110,10 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
 def _tune(configuration: Configuration) -> int:
     from miner.tune import tune  # noqa: PLC0415  as above
 
+    path = configuration.safety.interlock
+    if path and (why := why_open_within(path, SILENT_S)):
+        _complain(f"the interlock {path} is open: {why}")
+        return ExitCode.FAILED
     try:
         return tune(locate(configuration.state_dir, os.environ), configuration.seconds)
     except StateError as error:
@@ -183,6 +194,9 @@ def _check(loaded: Loaded) -> int:
     except TelemetryError as error:
         _complain(str(error))
         sound = False
+    if path := configuration.safety.interlock:
+        why = why_open_within(path, SILENT_S)
+        print(printable(f"interlock {path}: " + (f"open, no device would start: {why}" if why else "closed")))
     state = _state_to_look_at(configuration)  # where it is noted what is latched or rests
     inventory = take_inventory(configuration, Host(state))
     folders = state_dir.lock_folders(state, os.environ)

@@ -10,6 +10,7 @@ Everything here runs on the event loop, except what is said to be safe elsewhere
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -95,6 +96,8 @@ class Engine:
         self._leases = Leases()
         self._dropped = DroppedBlockLog(clock)
         self._keepers: dict[str, Keeper] = {}
+        self._holds: dict[str, str] = {}  # name -> sentence for the operator
+        self._holding = threading.Lock()  # guards the two above: every device that is added is held as the others are
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watchers: list[Callable[[Snapshot], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,8 +128,16 @@ class Engine:
         """Show every snapshot to `watcher`, on the loop; it must be quick."""
         self._watchers.append(watcher)
 
-    def add_device(self, info: DeviceInfo, open_device: Callable[[], Device]) -> None:
-        """Mine with one more device, or with one that came back; before or during `run`. At the end it stays off."""
+    def add_device(
+        self,
+        info: DeviceInfo,
+        open_device: Callable[[], Device],
+        tell_power: Callable[[bool], None] = lambda _on: None,
+    ) -> None:
+        """Mine with one more device, or with one that came back; before or during `run`. At the end it stays off.
+
+        `tell_power`: called in a thread of the device's with True before it may draw power, with False once it is off.
+        """
         if self._done.is_set():
             return
         before = self._keepers.get(info.id)  # what it did before it was gone still counts
@@ -137,8 +148,12 @@ class Engine:
             watch=DeviceWatch(info.id, self._patience),
             clock=self._clock,
             look_s=self._look_s,
+            tell_power=tell_power,
         )
-        self._keepers[info.id] = keeper
+        with self._holding:
+            for name, text in self._holds.items():
+                keeper.hold(name, text)
+            self._keepers[info.id] = keeper
         if self._loop is not None:
             keeper.feed.serve(self._manager.served, replace=False)
             keeper.start()
@@ -152,9 +167,35 @@ class Engine:
         keeper.end()
         return await asyncio.to_thread(keeper.join, OFF_S)
 
-    def devices_off(self) -> list[str]:
-        """The devices that have come to rest, by id; after `run`."""
-        return [device for device, keeper in self._keepers.items() if keeper.join(0.0)]
+    def hold(self, name: str, text: str) -> None:
+        """Keep every device off, also those that are added later, until `release(name)`. Returns at once; any thread.
+
+        This is for safety and lies below every command: nothing starts a device while a hold stands. `text`: why, for
+        the operator.
+        """
+        with self._holding:
+            self._holds[name] = text
+            for keeper in self._keepers.values():
+                keeper.hold(name, text)
+
+    def release(self, name: str) -> None:
+        """Take back the hold of this name; devices start again when none is left. Returns at once; any thread."""
+        with self._holding:
+            self._holds.pop(name, None)
+            for keeper in self._keepers.values():
+                keeper.release(name)
+
+    async def rest(self, timeout: float) -> list[str]:
+        """Wait up to `timeout` seconds until every held device is off; the ids of those that are not."""
+        keepers = list(self._keepers.values())
+        rested = await asyncio.gather(*(asyncio.to_thread(keeper.rested, timeout) for keeper in keepers))
+        self._tick()
+        return [keeper.info.id for keeper, is_off in zip(keepers, rested, strict=True) if not is_off]
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the run is coming to its end."""
+        return self._done.is_set()
 
     def stop(self, reason: str = "stopped") -> None:
         """Finish because somebody wants it."""
@@ -214,7 +255,7 @@ class Engine:
         shown = 0.0
         while not self._done.is_set():
             self._look_for_the_beginning()
-            self._handle(Tick(self._hashes_for(), self._exhausted()))
+            self._tick()
             self._dropped.tick()
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
@@ -223,6 +264,9 @@ class Engine:
                 await asyncio.wait_for(self._done.wait(), TICK_S)
             except TimeoutError:
                 continue
+
+    def _tick(self) -> None:
+        self._handle(Tick(self._hashes_for(), self._exhausted(), resting=bool(self._holds)))
 
     def _hashes_for(self) -> dict[str, int]:
         """What all devices did for each source."""
@@ -392,6 +436,7 @@ class Engine:
             height=served.height if served else None,
             network_difficulty=Target(served.network_target).difficulty if served else None,
             worthless=self.worthless,
+            held=dict(self._holds),
         )
         if self._metering is None:
             return snapshot

@@ -70,6 +70,6 @@ def main(arguments: Sequence[str], lines: Iterable[bytes], execute: Callable[[li
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # it ends with its miner, and not before
     main(sys.argv[1:], sys.stdin.buffer, lambda words: os.execv(words[0], words))  # noqa: S606

@@ -2,6 +2,9 @@
 
 The thread opens and starts the device, looks at it once a second, and does what `DeviceWatch` decides. A driver that
 hangs hangs this thread and nothing else; from outside that shows as a device that is sick because it does not answer.
+
+A hold keeps the device off, whatever else is wanted. Several holds may stand at once, each under a name of its own; the
+device starts again when the last one is released.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ HUNG_S = 15.0  # a driver that takes so long for one call has hung
 
 
 class Keeper:
-    """Keeps one device mining. `open_device` runs in the keeper's thread and may raise."""
+    """Keeps one device mining. `open_device` runs in the keeper's thread and may raise.
+
+    `tell_power`: called in the keeper's thread: with True before the device may draw power, with False once it is off.
+    """
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class Keeper:
         watch: DeviceWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
         look_s: float = LOOK_S,
+        tell_power: Callable[[bool], None] = lambda _on: None,
     ) -> None:
         self.info = info
         self.feed = feed
@@ -43,8 +50,15 @@ class Keeper:
         self._watch = watch or DeviceWatch(info.id)
         self._clock = clock
         self._look_s = look_s
+        self._tell_power = tell_power
         self._device: Device | None = None
         self._fault: str | None = None  # why there is no device
+        self._not_off: str | None = None  # why the last attempt to stop the device failed
+        self._holds: dict[str, str] = {}  # name -> sentence for the operator
+        self._powered = False  # the device may draw power: from before it is opened until it was stopped
+        self._changed = threading.Condition()  # guards the two above
+        self._to_start = True  # the device must be brought up at the next step that no hold forbids
+        self._woken = threading.Event()  # an end or a hold waits for the thread
         self._telemetry = Telemetry(State.STARTING)
         self._seen_at = clock()
         self._ending = threading.Event()
@@ -57,6 +71,7 @@ class Keeper:
     def end(self) -> None:
         """Ask for the end; returns at once."""
         self._ending.set()
+        self._woken.set()
         self.feed.interrupt()
 
     def join(self, timeout: float) -> bool:
@@ -64,6 +79,23 @@ class Keeper:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive() and self._device is None
+
+    def hold(self, name: str, text: str) -> None:
+        """Keep the device off until `release(name)`; returns at once. Any thread. `text`: why, for the operator."""
+        with self._changed:
+            self._holds[name] = text
+        self._woken.set()
+
+    def release(self, name: str) -> None:
+        """Take back the hold of this name; returns at once. Any thread."""
+        with self._changed:
+            self._holds.pop(name, None)
+        self._woken.set()
+
+    def rested(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until the device is off; whether it is. It stays off as long as it is held."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._powered, timeout)
 
     @property
     def restarts(self) -> int:
@@ -84,22 +116,46 @@ class Keeper:
         match self._watch.phase:
             case Phase.DEAD:
                 return replace(seen, state=State.DEAD, fault=self._watch.reason)
-            case Phase.SICK:
+            case Phase.SICK if seen.state is not State.PAUSED:
                 return replace(seen, state=State.SICK, fault=self._watch.reason)
             case _:
                 return seen
 
     def _run(self) -> None:
         try:
-            self._bring_up()
-            while True:
-                self._look()
-                if self._ending.wait(self._look_s):
-                    break
+            while not self._ending.is_set():
+                self._woken.clear()
+                self._step()
+                self._woken.wait(self._look_s)
         finally:
             self._bring_down()
             if self._device is None:
                 self._telemetry = replace(self._telemetry, state=State.OFF, power_w=None)
+
+    def _step(self) -> None:
+        if (why := self._why_held()) is not None:
+            self._rest(why)
+            return
+        if self._to_start:
+            self._to_start = False
+            self._watch.woke(self.feed.counts().hashes, self._clock())
+            if self._watch.phase in (Phase.WELL, Phase.TRIAL):  # a sick device waits for its restart
+                self._bring_up()
+        self._look()
+
+    def _why_held(self) -> str | None:
+        with self._changed:
+            return "; ".join(self._holds.values()) or None
+
+    def _rest(self, why: str) -> None:
+        """Turn the device off, or try once more. Its rest is no trouble, so the watch is not asked."""
+        self._to_start = True
+        self._bring_down()
+        if self._device is None:
+            self._telemetry = Telemetry(State.PAUSED, fault=why)
+        else:
+            self._telemetry = Telemetry(State.SICK, fault=f"it does not go off ({self._not_off}): {why}")
+        self._seen_at = self._clock()
 
     def _look(self) -> None:
         now = self._clock()
@@ -138,21 +194,39 @@ class Keeper:
     def _bring_up(self) -> None:
         if self._device is not None:  # it could not be stopped: two drivers on one device would be worse than none
             return
+        if not self._may_start():
+            self._to_start = True
+            return
         try:
             self._device = self._open()
-            self._device.start(self.feed)
+            if self._why_held() is None:
+                self._device.start(self.feed)
         except Exception as error:  # noqa: BLE001  as above
             self._fault = str(error) or type(error).__name__
             self._bring_down()
 
+    def _may_start(self) -> bool:
+        """Whether no hold stands and no end; if so, the device counts as powered from here on."""
+        with self._changed:
+            if self._holds or self._ending.is_set():
+                return False
+            self._powered = True
+        self._tell_power(True)
+        return True
+
     def _bring_down(self) -> None:
-        if self._device is None:
-            return
-        try:
-            self._device.stop(STOP_S)
-        except Exception as error:  # noqa: BLE001  as above
-            log.error(  # noqa: TRY400  a sentence
-                "device_not_off", device=self.info.id, reason=str(error) or type(error).__name__
-            )
-        else:
-            self._device = None
+        if self._device is not None:
+            try:
+                self._device.stop(STOP_S)
+            except Exception as error:  # noqa: BLE001  as above
+                reason = str(error) or type(error).__name__
+                if reason != self._not_off:
+                    log.error("device_not_off", device=self.info.id, reason=reason)  # noqa: TRY400  a sentence
+                self._not_off = reason
+                return
+        self._device = self._not_off = None
+        if self._powered:  # which this thread alone changes
+            self._tell_power(False)
+            with self._changed:
+                self._powered = False
+                self._changed.notify_all()

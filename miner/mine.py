@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from signal import SIGHUP
 from typing import TextIO, cast
 
 import structlog
@@ -20,6 +20,8 @@ from miner.arguments import Arguments
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
+from miner.interlock import Interlock
+from miner.job_control import JobControl
 from miner.learnt import Learnt
 from miner.ledger import Ledger, LedgerError
 from miner.meters import alarms_for, metering_for
@@ -31,6 +33,7 @@ from miner.scribe import Scribe
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError
 from miner.share_log import ShareLog, ShareLogError
+from miner.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.standstill import Standstill
 from miner.state_dir import StateDir, StateError
@@ -38,7 +41,9 @@ from miner.summary import SummaryError
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals
-from miner.ui.lines import Reporter
+from miner.terminal import in_front, let_go
+from miner.ui.display import Display
+from miner.ui.lines import Reporter, status
 from miner.ui.quantities import hash_rate
 from miner.ui.screen import Screen, possible
 from miner.ui.tail import Tail
@@ -50,13 +55,15 @@ from miner.work.strategy import Quota
 log = structlog.get_logger(__name__)
 
 _LOADED_S = 10.0  # by then what mines has been loaded
-_HANGS_S = 2  # an event loop that was asked twice to leave and does nothing for so long
 
 
 def mine(arguments: Arguments, loaded: Loaded) -> int:
     """Mine until a limit, a signal or the last source's failure; the exit status."""
-    hung_up = asyncio.Event()
-    signal.signal(signal.SIGHUP, lambda *_: hung_up.set())  # until the loop listens: what was just read has changed
+    with Signals() as signals:
+        return _mine(arguments, loaded, signals)
+
+
+def _mine(arguments: Arguments, loaded: Loaded, signals: Signals) -> int:
     configuration = loaded.configuration
     tail = Tail(sys.stderr)
     _configure_logs(configuration, tail)
@@ -67,7 +74,7 @@ def mine(arguments: Arguments, loaded: Loaded) -> int:
             if configuration.summary:
                 summary.check_writable(configuration.summary)
             state = _state(configuration, held)
-            run = _Run(arguments, loaded, state, held, tail, hung_up=hung_up)
+            run = _Run(arguments, loaded, state, held, tail, signals=signals)
             finish = run.mine()
         except SourceMisconfigured as error:
             log.error("configuration", text=str(error))  # noqa: TRY400  a sentence, no traceback, as below
@@ -145,7 +152,7 @@ class _Run:
         held: ExitStack,
         tail: Tail,
         *,
-        hung_up: asyncio.Event,
+        signals: Signals,
     ) -> None:
         self._arguments = arguments
         self._loaded = loaded
@@ -153,11 +160,11 @@ class _Run:
         self._held = held
         self._tail = tail
         self._notifier = Notifier(os.environ)
-        self._screen: Screen | None = None
-        self._interrupted = False
-        self._signals = 0
+        self._signals = signals
+        self._answers = Answers()
         self._reloading: asyncio.Task[None] | None = None
-        self._hung_up = hung_up
+        self._stopping: asyncio.Task[None] | None = None
+        self._hung_up = asyncio.Event()
         configuration = loaded.configuration
         config, folder = arguments.config, configuration.state_dir
         words = [*([f"--config={config}"] if config else []), *([f"--state-dir={folder}"] if folder else [])]
@@ -185,6 +192,10 @@ class _Run:
         )
         metering.start()
         held.callback(metering.close)
+        self._display = self._displayed()
+        held.callback(self._display.close)
+        self._job_control = JobControl(self.engine, self._display)
+        self._heed_interlock()
         self._keep_ledger(scribe)
         self._end_a_standstill()
 
@@ -200,33 +211,45 @@ class _Run:
             server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), guard=access)
             self._held.callback(server.close)
         self._rig.start(self.engine)
-        console = Console(file=sys.stdout)
-        if configuration.log_format == "text" and possible(console):
-            self._screen = self._held.enter_context(Screen(lambda: self.engine.latest, self._tail, console))
+        self._display.look()
+        self.engine.each_second(lambda _: self._look_at_terminal())
+        self.engine.each_second(lambda _: self._display.look())
         reporter = Reporter()
         self.engine.each_second(lambda snapshot: self._tell(reporter, snapshot))
         finish = asyncio.run(self._main())
-        self._rig.came_to_rest()
-        if self._screen:
-            self._screen.close()
+        self._display.close()
         return finish
 
     async def _main(self) -> Finish:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt, number)
-            signal.signal(number, self._signalled)  # which comes first, and also while the loop is at something
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        if self._hung_up.is_set():
-            self._hang_up()
+        self._signals.listen(self._signalled)
         self._rig.follow()
         self._notifier.ready()
-        loop.call_later(_LOADED_S, _collect_garbage)
+        asyncio.get_running_loop().call_later(_LOADED_S, _collect_garbage)
         try:
             return await self.engine.run()
         finally:
             self._notifier.stopping()
             self._rig.unfollow()
+            self._signals.stop_listening()
+
+    def _displayed(self) -> Display:
+        """The live screen, where there is a terminal for it and people read it."""
+        console = Console(file=sys.stdout)
+        wanted = self._loaded.configuration.log_format == "text"
+        return Display(
+            lambda: Screen(lambda: self.engine.latest, self._tail, console),
+            in_front=lambda: wanted and possible(console) and in_front(console.file),
+        )
+
+    def _heed_interlock(self) -> None:
+        """Where one is configured: from before any device has power."""
+        path = self._loaded.configuration.safety.interlock
+        if path is None:
+            return
+        interlock = Interlock(path, self.engine)
+        interlock.start()
+        self._held.callback(interlock.close)
+        self.engine.each_second(lambda _: interlock.tell())
 
     def _keep_ledger(self, scribe: Scribe) -> None:
         """Where anything of worth is mined. Its last entry is written when all is over."""
@@ -272,7 +295,7 @@ class _Run:
     def _rate(self) -> float | None:
         return self.engine.rate_hps()
 
-    def _hang_up(self) -> None:
+    def _read_again(self) -> None:
         if self._share_log:
             self._share_log.reopen()
         self._hung_up.set()
@@ -310,21 +333,34 @@ class _Run:
 
     # ---- signals and signs of life
 
-    def _signalled(self, *_: object) -> None:
-        """In the middle of whatever the main thread does: nothing but what is safe there."""
-        self._signals += 1
-        if self._signals > 1:
-            signal.alarm(_HANGS_S)  # which the system heeds, if the loop does not come to leave by itself
+    def _signalled(self, number: int) -> None:
+        for effect in self._answers.handle(number, lost_terminal=self._signals.lost_terminal):
+            match effect:
+                case End(why, lost_terminal):
+                    if lost_terminal:
+                        self._display.close()
+                        let_go()
+                    log.info("finishing", signal=why, hint="once more to leave at once")
+                    self.engine.stop(why)
+                case Leave(why):
+                    self._display.close()
+                    log.warning("left_at_once", signal=why)
+                    os._exit(ExitCode.FAILED)
+                case Reload():
+                    self._read_again()
+                case Status():
+                    status(self.engine.latest).emit(log)
+                case Suspend():
+                    self._stopping = asyncio.create_task(self._job_control.suspend())
+                case GoOn():
+                    self._job_control.go_on()
+                case Ignore(why):
+                    log.info("signal_ignored", signal=why)
 
-    def _interrupt(self, number: signal.Signals) -> None:
-        if self._interrupted:
-            if self._screen:
-                self._screen.close()
-            log.warning("left_at_once", signal=number.name)
-            os._exit(ExitCode.FAILED)
-        self._interrupted = True
-        log.info("finishing", signal=number.name, hint="once more to leave at once")
-        self.engine.stop(f"{number.name}")
+    def _look_at_terminal(self) -> None:
+        """Not every shell passes the hang-up on to its jobs in the background before it ends itself."""
+        if self._signals.lost_terminal:
+            self._signalled(SIGHUP)
 
     def _tell(self, reporter: Reporter, snapshot: Snapshot) -> None:
         for line in reporter.handle(snapshot):

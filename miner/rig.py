@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -66,12 +67,6 @@ class Rig:
         if self._following is None or self._following.done():
             self._following = asyncio.create_task(self._look_while_changed())
 
-    def came_to_rest(self) -> None:
-        """The engine has ended: what is off needs nobody to cut its power."""
-        if self._guard:
-            for device in self._engine.devices_off():
-                self._guard.off(device)
-
     def close(self) -> None:
         """Let others have the devices: the guard first, should one be on still."""
         for lock in self._locks.values():
@@ -118,8 +113,9 @@ class Rig:
         if isinstance(found.backend, PowerSwitch) and not info.virtual:
             if self._guard is None:
                 self._guard = Guard(self._guard_words)
-            self._guard.on(info.id)  # to be turned off should this process be killed
-        self._engine.add_device(info, found.open)
+            self._engine.add_device(info, found.open, partial(_tell, self._guard, info.id))
+        else:
+            self._engine.add_device(info, found.open)
 
     async def _look_while_changed(self) -> None:
         while self._changed.is_set():
@@ -141,8 +137,6 @@ class Rig:
                     log.error("device_not_off", device=gone)
                     continue  # its lock stays, and it is not added again, while a driver may still be at it
                 del mining[gone]
-                if self._guard:
-                    self._guard.off(gone)
                 if lock := self._locks.pop(gone, None):
                     lock.close()
             for new in chosen.keys() - mining.keys():
@@ -153,3 +147,8 @@ class Rig:
                 else:
                     mining[new] = chosen[new]
             self.mining = tuple(mining.values())
+
+
+def _tell(guard: Guard, device: str, on: bool) -> None:  # noqa: FBT001  what a keeper tells
+    """The guard turns off what is on, should this process be killed."""
+    (guard.on if on else guard.off)(device)

@@ -7,6 +7,7 @@ from miner.telemetry.snapshot import Snapshot
 from miner.work.events import Finish
 
 LEAST_S = 60.0  # a pool that is slow to answer is no standstill, however short the run
+GAP_LONGEST_S = 5.0  # between two snapshots; in a longer gap the process was stopped, and nobody waited for it
 _ABLE = (State.STARTING, State.MINING, State.IDLE)
 
 
@@ -27,7 +28,7 @@ class Standstill:
         obstacle = _obstacle(snapshot)
         if since is None or obstacle is None:
             return None
-        self._stood_s += snapshot.now - since
+        self._stood_s += min(snapshot.now - since, GAP_LONGEST_S)
         if self._stood_s < max(self._seconds, LEAST_S):
             return None
         mined = f"mined for {snapshot.mining_s:.0f} of {self._seconds:g} seconds"
@@ -35,6 +36,8 @@ class Standstill:
 
 
 def _obstacle(snapshot: Snapshot) -> str | None:
+    if snapshot.held:
+        return "all devices are kept off: " + "; ".join(snapshot.held.values())
     if not any(source.active for source in snapshot.sources):
         return "no pool gives work"
     if not any(device.telemetry.state in _ABLE for device in snapshot.devices):

@@ -20,6 +20,7 @@ from backends.asic.boards.board import Board, BoardKind, Limits, Readings, Senso
 from backends.asic.driver import Controls, Driver, Terms
 from backends.asic.latch import Latches
 from backends.asic.safety import CutOff, Faster, Latch, Look, Patience, Release, Safety, Slower, Standing, Tick
+from backends.asic.sleep import Sleep, suspended_s
 from backends.base import (
     BackendError,
     DeviceFault,
@@ -36,6 +37,7 @@ from backends.base import (
 
 _TAKES = ("enabled", "frequency_hz")
 _LOOK_S = 1.0
+_SLEPT = "the machine was suspended: off until its sensors are read"
 _AFTERWARDS_S = 2.0  # of the time for a stop: turning it off and giving it back
 _TEMPERATURES = (Sensor.CHIP_C, Sensor.REGULATOR_C, Sensor.BOARD_C)
 
@@ -53,6 +55,7 @@ class Equipment:
     patience: Patience | None = None
     look_s: float = _LOOK_S
     prepare: Callable[[], object] = lambda: None  # before it is opened: compiling, which no stop waits for
+    suspended_s: Callable[[], float] = suspended_s  # seconds that the machine has been suspended
 
 
 class AsicDevice:
@@ -87,10 +90,12 @@ class AsicDevice:
         if not run.join(timeout):
             run.cut("its driver does not end")
             raise DeviceFault(f"{self.info.id} was turned off, and still runs after {timeout} s")
-        with self._wake:
-            self._run = None
+        if run.not_off:
+            run.turn_off_again()  # for whoever stops it a second time
         if run.not_off:
             raise DeviceFault(f"{self.info.id} may still be on: {run.not_off}")
+        with self._wake:
+            self._run = None
 
     def apply(self, settings: Settings) -> Settings:
         if settings.voltage_v is not None:
@@ -159,6 +164,7 @@ class _Run:
             latches.release(key)  # it has rested while nothing drove it
         self._deciding = threading.Lock()
         self._readings = Readings({})
+        self._sleep = Sleep(equipment.suspended_s)
         self._ticked_at = now
         self._board: Board | None = None
         self._driver: Driver | None = None
@@ -200,6 +206,19 @@ class _Run:
             self._turn_off(self._board)
             self._log("asic_cut_off", reason=reason)  # not before: a terminal that is held up would hold this up
 
+    def turn_off_again(self) -> None:
+        """After `join`: open a board that did not go off, tell it again, and give it back."""
+        try:
+            board, _ = self._equipment.open_board()
+        except DeviceGone:  # unplugged, and so without power
+            self.not_off = None
+        except Exception as error:  # noqa: BLE001  whatever it is, the board may still be on
+            self.not_off = str(error) or type(error).__name__
+        else:
+            self._turn_off(board)
+            with suppress(BackendError):
+                board.close()
+
     def _turn_off(self, board: Board) -> None:
         self.not_off = None
         try:
@@ -233,7 +252,8 @@ class _Run:
 
     @property
     def allowed(self) -> bool:
-        return self._safety.standing is Standing.ALLOWED and not self._over.is_set()
+        self._notice_sleep()
+        return self._safety.standing is Standing.ALLOWED and not self._sleep.unread and not self._over.is_set()
 
     @property
     def ceiling_hz(self) -> float:
@@ -244,6 +264,15 @@ class _Run:
         if now - self._ticked_at >= self._equipment.look_s:
             self._ticked_at = now
             self._tick()
+
+    def _notice_sleep(self) -> None:
+        """In whichever of the board's threads runs first after a suspend: it and the other then turn the board off."""
+        slept_s = self._sleep.slept()
+        if slept_s is None:
+            return
+        self._log("asic_slept", slept_s=round(slept_s, 1), text=_SLEPT)
+        if not self._over.is_set():
+            self._feed.interrupt()
 
     # ---- threads
 
@@ -306,8 +335,11 @@ class _Run:
 
     def _look_after(self, board: Board, driver: Driver) -> None:
         while True:  # the first look comes before any power
-            settled = driver.settled
-            if driver.on and self._safety.standing is not Standing.ALLOWED:  # it did not go off, or was being started
+            self._notice_sleep()
+            known_s = self._sleep.known_s
+            settled = driver.settled and not self._sleep.unread
+            barred = self._safety.standing is not Standing.ALLOWED or self._sleep.unread
+            if driver.on and barred:  # it did not go off, or was being started
                 self._turn_off(board)
             try:
                 readings = board.sensors()
@@ -321,6 +353,8 @@ class _Run:
             clock_hz = driver.hertz
             self._decide(Look(readings, settled, math.inf if clock_hz is None else clock_hz))
             self._tick()
+            if not driver.on:  # else it was not turned off yet, and could go on without a start
+                self._sleep.was_read(known_s)
             if self._over.wait(self._equipment.look_s):
                 return
 
@@ -359,7 +393,7 @@ class _Run:
             return State.DEAD
         if not self._thread.is_alive() and self._over.is_set():
             return State.OFF
-        if self._safety.standing is Standing.TRIPPED:
+        if self._safety.standing is Standing.TRIPPED or self._sleep.unread:
             return State.PAUSED
         return self._driver.state if self._driver else State.STARTING
 
@@ -369,6 +403,8 @@ class _Run:
         if self._safety.standing is Standing.TRIPPED:
             state = f"it does not go off ({self.not_off})" if self.not_off else "turned off for safety, resting"
             return f"{state}: {self._safety.reason}"
+        if self._sleep.unread:
+            return _SLEPT
         findings = self._driver.health.findings() if self._driver and self._driver.health else []
         if self._safety.reason is not None:
             findings.append(f"slowed down: {self._safety.reason}")

@@ -28,6 +28,7 @@ from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
 from .power import METERS, SECTIONS, Alarms, Power, Tariff, Window
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
+from .safety import Safety
 
 # What a reload takes over.
 _LIVE: tuple[str, ...] = (
@@ -42,7 +43,12 @@ _LIVE: tuple[str, ...] = (
 )
 _LIVE += ("ca_file", "insecure", "proxy", "suggest_difficulty", "require_payout")
 
-_TABLES: Mapping[str, type[BaseModel]] = {"power": Power, "tariff": Tariff, "alarms": Alarms}
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "power": Power,
+    "tariff": Tariff,
+    "alarms": Alarms,
+    "safety": Safety,
+}
 
 
 class Registry(Protocol):
@@ -152,6 +158,8 @@ class _Judge:
             del raw["address"]
         if told := self._heard.get(("meter",)):
             raw["meter"] = self._meters = meter_tables(told, self._findings)
+        if told := self._heard.get(("safety",)):
+            raw["safety"] = _safety(told)
         raw["backends"] = self._sections()
         try:
             configuration = Configuration.model_validate(raw)
@@ -330,6 +338,13 @@ def _misplaced(table: PoolTable, pool: Pool) -> list[str]:
 
 def _placed(key: str, told: Said) -> object:
     return str(told.path(told.value)) if key in PATHS and isinstance(told.value, str) and told.value else told.value
+
+
+def _safety(told: Said) -> object:
+    """The table `[safety]` with its path placed."""
+    if not isinstance(told.value, dict) or not isinstance(path := told.value.get("interlock"), str) or not path:
+        return told.value
+    return told.value | {"interlock": str(told.path(path))}
 
 
 def _told_by(key: str) -> str:

@@ -17,6 +17,7 @@ from miner.chain.network import Network
 from .endpoint import Endpoint
 from .pool_url import EMBEDDED, PoolUrl
 from .power import Alarms, AnyMeter, ModbusMeter, Power, Tariff
+from .safety import Safety
 from .text import File, Secret, Text, from_text
 
 PREFIX = "MINER_"
@@ -231,6 +232,7 @@ class Configuration(_Section):
     meter: tuple[AnyMeter, ...] = Field((), description="wall meters")
     tariff: Tariff | None = Field(None, description="what electricity costs and hashing earns")
     alarms: Alarms = Field(default_factory=lambda: Alarms.model_validate({}), description="when something is wrong")
+    safety: Safety = Field(default_factory=lambda: Safety.model_validate({}), description="what keeps devices off")
     backends: Mapping[str, Any] = Field(
         default_factory=dict, description="each backend's own options, as its own model validated them"
     )

@@ -29,7 +29,7 @@ _CURRENCY = re.compile(r"\S{1,8}")
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PORTS: Mapping[str, int] = {"http": 80, "mqtt": 1883, "mqtts": 8883, "modbus": 502}
-SECTIONS = ("power", "tariff", "alarms")  # tables of their own; [[meter]] is a list of them
+SECTIONS = ("power", "tariff", "alarms", "safety")  # tables of their own; [[meter]] is a list of them
 
 
 @dataclass(frozen=True, slots=True)

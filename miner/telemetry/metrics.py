@@ -264,6 +264,13 @@ MINER_FAMILIES: tuple[Family[Snapshot], ...] = (
     Family("miner_network_difficulty", "gauge", "Difficulty of a block.", lambda s: s.network_difficulty),
     Family("miner_worthless", "gauge", "Whether the coins of the chain being mined are.", lambda s: s.worthless),
     Family(
+        "miner_devices_held",
+        "gauge",
+        "1 while this keeps all devices off.",
+        lambda s: {(reason,): 1 for reason in s.held},
+        ("reason",),
+    ),
+    Family(
         "miner_consumption_watts",
         "gauge",
         "Power that all of it draws, by whose word that is.",

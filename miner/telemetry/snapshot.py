@@ -144,3 +144,4 @@ class Snapshot:
     consumption: tuple[Consumption, ...] = ()  # the best known first
     costs: Costs | None = None
     alarms: tuple[Alarm, ...] = ()  # the gravest first
+    held: Mapping[str, str] = field(default_factory=dict)  # what keeps all devices off -> why, in a sentence

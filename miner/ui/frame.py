@@ -124,6 +124,8 @@ def _facts(snapshot: Snapshot, width: int) -> list[Row]:
     rows += _fact("mining", hashed, width)
     rows += _fact("job", _job(snapshot, active), width, NORMAL if active else WARNING)
     rows += _fact("", ["these coins are worthless"], width, WARNING) if snapshot.worthless else []
+    for why in snapshot.held.values():
+        rows += _wrapped("held", f"all devices are off: {why}", width, WARNING)
     rows += _fact("blocks", blocks, width, BAD if totals.blocks_rejected else NORMAL)
     rows += _fact("shares", shares, width)
     rows += _fact("power", spending, width, QUIET) if (spending := _spending(snapshot)) else []
@@ -170,22 +172,23 @@ def _raised(snapshot: Snapshot) -> list[Alarm]:
 
 
 def _alarm(alarm: Alarm, width: int) -> list[Row]:
-    words = printable(f"{alarm.rule}: {alarm.subject}: {alarm.detail}")
+    words = f"{alarm.rule}: {alarm.subject}: {alarm.detail}"
     style = {Severity.INFO: HEADING, Severity.WARNING: WARNING, Severity.CRITICAL: BAD}[alarm.severity]
+    return _wrapped("alarm", words, width, style)
+
+
+def _wrapped(name: str, words: str, width: int, style: str) -> list[Row]:
+    """A sentence under its name, broken between words where the terminal ends."""
     return [
-        Row(f"{'' if index else 'alarm':{_INDENT}}{line}", style)
-        for index, line in enumerate(textwrap.wrap(words, width - _INDENT))
+        Row(f"{'' if index else name:{_INDENT}}{line}", style)
+        for index, line in enumerate(textwrap.wrap(printable(words), width - _INDENT))
     ]
 
 
 def _source(source: SourceView, width: int) -> list[Row]:
     """Only what the job's row does not say already."""
     if source.failed is not None:
-        words = f"{printable(source.name)} failed: {printable(source.failed)}"
-        return [
-            Row(f"{'' if index else 'source':{_INDENT}}{line}", BAD)
-            for index, line in enumerate(textwrap.wrap(words, width - _INDENT))
-        ]
+        return _wrapped("source", f"{source.name} failed: {source.failed}", width, BAD)
     if source.active and source.connected:
         return []
     return _fact("source", [f"{printable(source.name)} {'up' if source.connected else 'down'}"], width, NORMAL)

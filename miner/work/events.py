@@ -81,11 +81,13 @@ class Tick:
     """Time passed.
 
     `hashes`: how many were done on each source's leases since the start, as far as counted by now. `exhausted`: ids of
-    jobs that devices wait on in vain, because no header of theirs is left.
+    jobs that devices wait on in vain, because no header of theirs is left. `resting`: all devices are kept off, so time
+    from now on is no mining time.
     """
 
     hashes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     exhausted: frozenset[int] = frozenset()
+    resting: bool = False
 
 
 SourceEvent = SourceUp | SourceDown | SourceFailed | NewJob | Answered

@@ -126,6 +126,7 @@ class Manager:
         self._shares: Counter[str] = Counter()
         self._best: int | None = None  # the lowest hash yet
         self._began = False
+        self._resting = False
         self._mined_s = 0.0
         self._now = 0.0
         self._finished = False
@@ -175,8 +176,8 @@ class Manager:
         return self._shares[device]
 
     def mining_s(self, now: float) -> float:
-        """Seconds with something to hash on, since the first hash."""
-        running = self._began and self._served is not None
+        """Seconds with something to hash on, since the first hash; without those in which all devices were kept off."""
+        running = self._began and self._served is not None and not self._resting
         return self._mined_s + (max(0.0, now - self._now) if running else 0.0)
 
     # ---- the machine
@@ -206,6 +207,7 @@ class Manager:
             case MiningBegan():
                 self._began = True
             case Tick():
+                self._resting = event.resting
                 self._count(event.hashes)
                 self._notice_exhausted(event.exhausted, now)
                 self._notice_silent(now)

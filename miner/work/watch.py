@@ -140,6 +140,10 @@ class DeviceWatch:
             case Phase.WELL | Phase.TRIAL:
                 return self._examine(seen, now)
 
+    def woke(self, hashes: int, now: float) -> None:
+        """Count silence from `now` on: until now the device was kept off. `hashes`: its counter."""
+        self._hashes, self._progress_at = hashes, now
+
     def _examine(self, seen: Observation, now: float) -> list[WatchEffect]:
         if self._base is None or now - self._base.at >= self._patience.window_s:
             self._renew(seen, now)

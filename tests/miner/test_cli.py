@@ -103,6 +103,19 @@ def test_the_first_interrupt_finishes_and_hands_in(start: Start, tmp_path: Path,
     assert shares["submitted"] == shares["accepted"] + shares["rejected"] + shares["stale"]
 
 
+def test_what_else_a_person_may_send_is_answered_or_ignored_and_quit_hands_in(start: Start) -> None:
+    miner = start(*QUICK)
+    miner.until("mining_began")
+    miner.signal(signal.SIGUSR2)
+    miner.until("signal_ignored signal=SIGUSR2")
+    told = miner.output().count(" status ")
+    miner.signal(signal.SIGUSR1)
+    miner.until(" status ", told + 1)
+    miner.signal(signal.SIGQUIT)
+    assert miner.ended() == 0, miner.output()
+    assert "finished reason=SIGQUIT" in miner.output()
+
+
 def test_the_second_interrupt_leaves_at_once(start: Start) -> None:
     miner = start(*QUICK)
     miner.until("mining_began")

@@ -438,3 +438,67 @@ def test_a_snapshot_is_completed_by_metering_and_judged_by_alarms() -> None:
     last = engine.latest.devices[0]
     assert last.energy_by.keys() == {"usb"} and 0 < (last.energy_j or 0) < 500.0 * 20
     assert last.telemetry.power_w is None, "what is off draws nothing that we know of"
+
+
+def test_a_hold_puts_every_device_to_rest_also_one_that_is_added_later_and_its_end_wakes_them() -> None:
+    early, late = SyntheticDevice("early"), SyntheticDevice("late")
+    engine = engine_for([easy_source()], [early], Limits())
+
+    def states() -> list[State]:
+        return [device.telemetry.state for device in engine._take_snapshot().devices]
+
+    async def main() -> Finish:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while states() != [State.MINING]:
+                await asyncio.sleep(0.005)
+            engine.hold("interlock", "the interlock is open")
+            engine.add_device(late.info, lambda: late)
+            assert await engine.rest(20.0) == []
+            assert (early.telemetry().state, late.telemetry().state) == (State.OFF, State.OFF)
+            while states() != [State.PAUSED] * 2:
+                await asyncio.sleep(0.005)
+            held = engine._take_snapshot()
+            mined_s = held.mining_s
+            assert held.held == {"interlock": "the interlock is open"}
+            await asyncio.sleep(0.02)
+            assert engine._take_snapshot().mining_s == mined_s
+            hashes = held.hashes
+            engine.release("interlock")
+            while states() != [State.MINING] * 2 or engine._take_snapshot().hashes == hashes:
+                await asyncio.sleep(0.005)
+        engine.stop()
+        return await task
+
+    assert asyncio.run(main()).ok
+
+
+def test_a_device_that_does_not_go_off_is_named_by_whoever_waits_for_it() -> None:
+    slow = SyntheticDevice("slow", fault=Fault.SLOW_STOP, lag_s=0.3)
+    engine = engine_for([easy_source()], [slow], Limits())
+
+    async def main() -> Finish:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while engine._take_snapshot().devices[0].telemetry.state is not State.MINING:
+                await asyncio.sleep(0.005)
+            engine.hold("stopped", "stopped")
+            assert await engine.rest(0.01) == ["slow"]
+            assert await engine.rest(20.0) == []
+        engine.stop()
+        return await task
+
+    assert asyncio.run(main()).ok
+
+
+def test_an_engine_that_is_held_from_the_start_powers_no_device() -> None:
+    device, powered = SyntheticDevice(), []
+    engine = engine_for([easy_source()], [], Limits())
+    engine.hold("interlock", "open")
+    engine.add_device(device.info, lambda: device, powered.append)
+
+    def paused(snapshot: Snapshot) -> bool:
+        return snapshot.devices[0].telemetry.state is State.PAUSED
+
+    assert run_until(engine, paused).ok
+    assert powered == []

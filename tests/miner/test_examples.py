@@ -15,6 +15,7 @@ from miner.arguments import parse
 from miner.config import SCHEMES, Configuration, Pool, load, options
 from miner.config.hearing import CONFIG_VARIABLE
 from miner.config.power import METERS, Alarms, Power, Tariff, Window
+from miner.config.safety import Safety
 from miner.exit_codes import ExitCode
 from miner.telemetry.alarm_rules import RULES
 
@@ -61,6 +62,11 @@ def test_the_example_names_every_key_about_electricity_and_no_other() -> None:
     shown = {meter["kind"]: set(meter) for meter in table["meter"]}
     assert shown == {kind: keys(METERS[kind]) for kind in METERS if kind != "tasmota"}
     assert keys(METERS["tasmota"]) == keys(METERS["shelly"])
+
+
+def test_example_and_reference_name_every_key_about_safety_and_no_other() -> None:
+    assert set(tomllib.loads(UNCOMMENTED)["safety"]) == keys(Safety)
+    assert rows(CONFIGURATION, "## Safety") == list(Safety.model_fields)
 
 
 def test_the_reference_lists_every_key_about_electricity_and_no_other() -> None:

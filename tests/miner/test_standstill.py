@@ -55,6 +55,21 @@ def test_time_without_mining_adds_up_and_mining_is_no_part_of_it() -> None:
     assert shown(standstill, WITHOUT_DEVICE, seconds=29, at=272) is not None
 
 
+def test_with_all_devices_kept_off_the_end_says_by_what() -> None:
+    held = {"interlock": "the interlock is open"}
+    standstill = Standstill(1.0)
+    looks = [standstill.handle(snapshot(device(state=State.PAUSED), held=held, now=float(at))) for at in range(62)]
+    assert looks[:60] == [None] * 60
+    assert str(looks[60]).endswith("all devices are kept off: the interlock is open')")
+
+
+def test_the_time_for_which_the_process_was_stopped_is_no_standstill() -> None:
+    held = {"stopped": "stopped from the terminal (Ctrl-Z)"}
+    standstill = Standstill(1.0)
+    for now in (0.0, 1.0, 86_400.0):
+        assert standstill.handle(snapshot(device(state=State.PAUSED), held=held, now=now)) is None
+
+
 def test_what_compiles_does_not_stand_still() -> None:
     starting = snapshot(device(state=State.STARTING), device(state=State.DEAD))
     assert shown(Standstill(100.0), starting, seconds=1000) is None

@@ -162,6 +162,12 @@ def test_the_run_as_a_whole() -> None:
         assert value(view, name) == number
 
 
+def test_what_keeps_all_devices_off_is_a_series_of_its_own() -> None:
+    held = snapshot(held={"interlock": "the interlock is open"})
+    assert value(held, "miner_devices_held", reason="interlock") == 1
+    assert "miner_devices_held" not in names(snapshot())
+
+
 def test_meters_have_families_of_their_own_so_that_no_watt_is_counted_twice() -> None:
     meter = MeterView("rack", machine=True, watts=1500.0, joules=9e6, gap_s=12.0, fault=None)
     view = snapshot(device(), meters=(meter, replace(meter, name="dead", watts=None, joules=None, fault="silent")))

@@ -65,6 +65,14 @@ def test_columns_of_which_nothing_is_known_are_not_shown() -> None:
     assert not {"temp", "power", "expected", "activity"} & set(heading.split())
 
 
+def test_what_keeps_all_devices_off_is_said_with_its_reason() -> None:
+    held = snapshot(held={"interlock": f"the interlock {HOSTILE} is open: it says '0'"})
+    shown = words(compose(held, 60, 24))
+    assert "held all devices are off: the interlock" in shown
+    assert "is open: it says '0'" in shown
+    assert "held" not in words(compose(snapshot(), 60, 24))
+
+
 def test_worthless_coins_are_called_so() -> None:
     assert "these coins are worthless" in text(compose(snapshot(worthless=True), 60, 24))
     assert "worthless" not in text(compose(snapshot(), 60, 24))

@@ -674,3 +674,14 @@ def test_a_share_counts_for_what_its_source_says_and_its_way_there_and_back_are_
     account = desk.account()
     assert account.accepted_difficulty == 8.0
     assert (account.sending_s, account.answering_s, account.latency_s) == (0.25, 0.75, 1.0)
+
+
+def test_time_in_which_all_devices_are_kept_off_is_no_mining_time() -> None:
+    desk = Desk()
+    desk.up()
+    desk(MiningBegan(), 10.0)
+    desk(Tick(), 14.0)
+    desk(Tick(resting=True), 15.0)
+    assert desk.manager.mining_s(3600.0) == 5.0
+    desk(Tick(), 3600.0)
+    assert desk.manager.mining_s(3601.0) == 6.0

@@ -131,6 +131,7 @@ def device_of(
     *,
     virtual: bool = False,
     prepare: Callable[[], object] = lambda: None,
+    suspended_s: Callable[[], float] = lambda: 0.0,
 ) -> AsicDevice:
     info = DeviceInfo(
         "asic:F1", "asic", Kind.ASIC, board.kind.title, virtual, serial="F1",
@@ -152,6 +153,7 @@ def device_of(
         patience=patience,
         look_s=LOOK_S,
         prepare=prepare,
+        suspended_s=suspended_s,
     )
     return AsicDevice(info, equipment, 525e6, log)
 

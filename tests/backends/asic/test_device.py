@@ -244,7 +244,7 @@ def test_a_supervisor_that_fails_takes_its_board_off_as_nobody_would_watch_it(mo
         until(lambda: board.closed)
 
 
-def test_a_stop_says_so_when_the_board_may_still_be_on() -> None:
+def test_a_stop_says_so_when_the_board_may_still_be_on_and_the_next_stop_tries_again() -> None:
     board, feed = FakeBoard(), FakeFeed(EASY)
     device = device_of(board)
     device.start(feed)
@@ -252,11 +252,107 @@ def test_a_stop_says_so_when_the_board_may_still_be_on() -> None:
     board.stays_on = [BridgeStalled("no answer")] * 99
     with pytest.raises(DeviceFault, match="may still be on: no answer"):
         device.stop(20.0)
-    assert board.closed == 1
-    device.stop(0.0)
+    with pytest.raises(DeviceFault, match="may still be on: no answer"):
+        device.stop(0.0)
+    assert board.powered
     board.stays_on.clear()
+    device.stop(0.0)
+    assert not board.powered
     with mining(device, feed):
         until(in_state(device, State.MINING))
+
+
+class Suspendable(FakeBoard):
+    """Writes down what was asked of it, in order."""
+
+    asked: list[str]
+
+    def _enter(self, call: str, *, up: bool = False) -> None:
+        self.asked.append(call)
+        super()._enter(call, up=up)
+
+    def off(self) -> None:
+        self.asked.append("off")
+        super().off()
+
+
+def suspendable() -> Suspendable:
+    board = Suspendable()
+    board.asked = []
+    return board
+
+
+def test_after_a_suspend_a_board_is_off_until_its_sensors_were_read() -> None:
+    board, feed, log, slept = suspendable(), FakeFeed(EASY), Log(), [100.0]
+    device = device_of(board, log=log, suspended_s=lambda: slept[0])
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        mark = len(board.asked)
+        slept[0] += 3600.0
+        until(lambda: board.starts == 2)
+        until(in_state(device, State.MINING))
+        asked = board.asked[mark:]
+        assert asked.index("off") < asked.index("bring_up")
+        assert "sensors" in asked[asked.index("off") : asked.index("bring_up")]
+        assert log.names().count("asic_slept") == 1
+        assert dict(log.events)["asic_slept"]["slept_s"] == 3600.0
+        assert "asic_cut_off" not in log.names(), "a suspend is no trip, and three of them latch no board"
+
+
+def test_after_a_suspend_a_board_stays_off_for_as_long_as_its_sensors_cannot_be_asked() -> None:
+    board, feed, slept = suspendable(), FakeFeed(EASY), [0.0]
+    device = device_of(board, patience=replace(QUICK, hung_s=60.0), suspended_s=lambda: slept[0])
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["sensors"] = threading.Event()
+        until(lambda: board.held)
+        slept[0] += 2.0
+        until(lambda: not board.powered)
+        until(in_state(device, State.PAUSED))
+        assert "suspended" in str(device.telemetry().fault)
+        assert board.starts == 1
+        board.hang.pop("sensors").set()
+        until(lambda: board.starts == 2)
+
+
+def test_a_board_that_is_hot_after_a_suspend_does_not_start() -> None:
+    board, feed, log, slept = suspendable(), FakeFeed(EASY), Log(), [0.0]
+    device = device_of(board, patience=replace(QUICK, rest_s=60.0), log=log, suspended_s=lambda: slept[0])
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["sensors"] = threading.Event()
+        until(lambda: board.held)
+        slept[0] += 60.0
+        until(lambda: not board.powered)
+        board.values[Sensor.CHIP_C] = 90.0
+        board.hang.pop("sensors").set()
+        until(lambda: "chip is at 90 degrees" in str(device.telemetry().fault))
+        assert (board.starts, board.powered) == (1, False)
+
+
+def test_a_supervisor_turns_a_board_off_after_a_suspend_though_its_driver_hangs() -> None:
+    board, feed, slept = suspendable(), FakeFeed(EASY), [0.0]
+    device = device_of(board, patience=replace(QUICK, hung_s=60.0), suspended_s=lambda: slept[0])
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        slept[0] += 60.0
+        until(lambda: not board.powered)
+        board.hang.pop("send").set()
+        until(lambda: board.starts == 2)
+
+
+def test_a_moment_between_two_clocks_is_no_suspend() -> None:
+    board, feed, log, slept = suspendable(), FakeFeed(EASY), Log(), [0.0]
+    device = device_of(board, log=log, suspended_s=lambda: slept[0])
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        slept[0] += 0.5
+        mark = len(board.asked)
+        until(lambda: board.asked[mark:].count("sensors") >= 3)
+    assert board.starts == 1
+    assert "asic_slept" not in log.names()
 
 
 def test_a_driver_that_hangs_loses_its_board() -> None:
