@@ -56,7 +56,7 @@ class Equipment:
 
 
 class AsicDevice:
-    """Implements `backends.base.Device`."""
+    """Implements `backends.base.Device` and `backends.base.Supervised`."""
 
     def __init__(
         self,
@@ -70,12 +70,14 @@ class AsicDevice:
         self._controls = Controls(frequency_hz)
         self._log = log
         self._run: _Run | None = None
+        self._left_on: _Run | None = None  # a run that ended without its board going off
         self._wake = threading.Lock()  # held to interrupt the feed, so that none is after stop() returned
 
     def start(self, feed: Feed) -> None:
         if self._run:
             raise Misuse(f"{self.info.id} was started already: stop() it first")
         self._run = _Run(self.info, self._equipment, self._controls, feed, self._log)
+        self._left_on = None
         self._run.start()
 
     def stop(self, timeout: float) -> None:
@@ -87,6 +89,8 @@ class AsicDevice:
         if not run.join(timeout):
             run.cut("its driver does not end")
             raise DeviceFault(f"{self.info.id} was turned off, and still runs after {timeout} s")
+        if run.not_off:
+            self._left_on = run
         with self._wake:
             self._run = None
         if run.not_off:
@@ -112,6 +116,10 @@ class AsicDevice:
     def telemetry(self) -> Telemetry:
         run = self._run
         return run.telemetry() if run else Telemetry(State.OFF)
+
+    def unwatched_s(self) -> float | None:
+        run = self._run or self._left_on
+        return run.unwatched_s() if run else None
 
     def _interrupt(self) -> None:
         with self._wake:
@@ -154,12 +162,13 @@ class _Run:
         )
         self._deciding = threading.Lock()
         self._readings = Readings({})
-        self._ticked_at = now
+        self._ticked_at = self._looked_at = now
         self._board: Board | None = None
         self._driver: Driver | None = None
         self._fault: str | None = None
         self.not_off: str | None = None  # why the last attempt to turn it off failed
         self._over = threading.Event()
+        self._at_rest = False  # its driver has ended, and its board is off
         self._stopping = self._opening = False
         self._turning = threading.Lock()  # held to change one of the two, so that none is opened after a stop
         self._ramp_down_s = 0.0
@@ -195,15 +204,18 @@ class _Run:
             self._turn_off(self._board)
             self._log("asic_cut_off", reason=reason)  # not before: a terminal that is held up would hold this up
 
-    def _turn_off(self, board: Board) -> None:
+    def _turn_off(self, board: Board) -> bool:
+        """Whether it is off."""
         self.not_off = None
         try:
             board.off()
         except DeviceGone:  # unplugged, and so without power
-            return
+            return True
         except Exception as error:  # noqa: BLE001  whatever it is, the next attempt must come
             self.not_off = str(error) or type(error).__name__
             self._log("asic_not_off", reason=self.not_off)
+            return False
+        return True
 
     def telemetry(self) -> Telemetry:
         driver, values = self._driver, self._readings.values
@@ -223,6 +235,15 @@ class _Run:
             voltage_v=values.get(Sensor.CORE_V),
             expected_hps=driver.expected_hps if driver else None,
         )
+
+    def unwatched_s(self) -> float | None:
+        """Seconds since the supervisor's last look. None before the supervisor starts, and once the board is off.
+
+        A run that has ended while its board did not go off goes on counting: nobody watches that board any more.
+        """
+        if not self._supervisor.ident or self._at_rest:
+            return None
+        return self._now() - self._looked_at
 
     # ---- what the driver asks
 
@@ -256,6 +277,7 @@ class _Run:
             self._driver = Driver(self._board, self._feed, self._controls, self, terms, self._log)
             if self._stopping:  # else left alone: whoever ends this run may be telling it right now
                 self._driver.stopping, self._driver.ramp_down_s = True, self._ramp_down_s
+            self._looked_at = self._now()
             self._supervisor.start()
             self._gather()
             self._driver.run()
@@ -282,7 +304,7 @@ class _Run:
         """Off, and closed once nobody can be using it."""
         self._over.set()
         if self._board is not None:
-            self._turn_off(self._board)
+            self._at_rest = self._turn_off(self._board)
         if self._supervisor.ident:
             self._supervisor.join()
         if self._board is not None:
@@ -316,6 +338,7 @@ class _Run:
             clock_hz = driver.hertz
             self._decide(Look(readings, settled, math.inf if clock_hz is None else clock_hz))
             self._tick()
+            self._looked_at = self._now()
             if self._over.wait(self._equipment.look_s):
                 return
 
