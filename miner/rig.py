@@ -6,16 +6,17 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from backends.base import DeviceInfo, Host, PowerSwitch
+from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
 from miner import state_dir
 from miner.config import Configuration
 from miner.engine import Engine
 from miner.guard import Guard
-from miner.inventory import Inventory, Watch, begin_inventory
+from miner.inventory import Found, Inventory, Watch, begin_inventory
 from miner.selection import SelectionError, select
 from miner.state_dir import Lock, StateError
 
@@ -114,11 +115,13 @@ class Rig:
         if lock is not None:
             self._locks[info.id] = lock
         found = self._inventory.device(info.id)
+        open_device = found.open
         if isinstance(found.backend, PowerSwitch) and not info.virtual:
             if self._guard is None:
-                self._guard = Guard(self._guard_words)
-            self._guard.on(info.id)  # to be turned off should this process be killed
-        self._engine.add_device(info, found.open)
+                self._guard = Guard([*self._guard_words, *_switched(self._inventory)])
+            self._guard.on(info.id)  # the guard turns it off should this process be killed, or stopped
+            open_device = partial(_open_guarded, found, self._guard)
+        self._engine.add_device(info, open_device)
 
     async def _look_while_changed(self) -> None:
         while self._changed.is_set():
@@ -152,3 +155,17 @@ class Rig:
                 else:
                     mining[new] = chosen[new]
             self.mining = tuple(mining.values())
+
+
+def _open_guarded(found: Found, guard: Guard) -> Device:
+    """In the thread of the device's keeper, at each start of the device."""
+    device = found.open()
+    if isinstance(device, Supervised):
+        guard.watch(found.info.id, device)
+    return device
+
+
+def _switched(inventory: Inventory) -> list[str]:
+    """The guard's flag for the backend whose devices it turns off: without the others it is ready sooner."""
+    names = [backend.name for backend in inventory.backends if isinstance(backend, PowerSwitch)]
+    return [f"--backend={names[0]}"] if len(names) == 1 else []
