@@ -73,7 +73,6 @@ class Guard:
         """This device is off, and stays off."""
         with self._lock:
             self._on.pop(device, None)
-            self._supervised.pop(device, None)
             self._send(OFF + device)
 
     def watch(self, device: str, supervised: Supervised) -> None:
@@ -95,7 +94,8 @@ class Guard:
             if self._closing.is_set():
                 return  # the guard may have work to do: it is left to it
             now = self._clock()
-            late = frozenset(device for device, one in self._supervised.items() if (one.unwatched_s() or 0.0) > LATE_S)
+            powered = {device: one for device, one in self._supervised.items() if device in self._on}
+            late = frozenset(device for device, one in powered.items() if (one.unwatched_s() or 0.0) > LATE_S)
             twice, self._late = late & self._late, late  # once is what a process sees that was stopped for a while
             news, self._told = twice - self._told, twice
             for message in [LATE + device for device in sorted(late)] or [BEAT]:

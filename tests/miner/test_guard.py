@@ -95,12 +95,16 @@ def test_it_beats_only_while_the_supervisor_of_each_powered_device_reports(tmp_p
 def test_a_device_that_was_opened_anew_or_is_off_is_not_waited_for(tmp_path: Path) -> None:
     hung = Board(LATE_S + 100)
     with guarded(tmp_path) as (guard, _):
-        guard.watch("asic:A", hung)
+        for device in ("asic:A", "asic:B"):
+            guard.on(device)
+            guard.watch(device, hung)
         guard.watch("asic:A", Board())
-        guard.watch("asic:B", hung)
         guard.off("asic:B")
         guard.beat()
-        until(lambda: [*heard(tmp_path).values()] == [[".", "-asic:B", "."]])
+        guard.on("asic:B")  # again, without being opened anew
+        guard.beat()
+        expected = [".", "+asic:A", "+asic:B", "-asic:B", ".", "+asic:B", "?asic:B"]
+        until(lambda: [*heard(tmp_path).values()] == [expected])
 
 
 def test_a_guard_that_somebody_ended_is_missed_and_another_one_is_told_all(tmp_path: Path, said: LogCapture) -> None:
