@@ -147,7 +147,7 @@ class _Process:
         try:
             # The guard gets a session of its own: what ends the miner's terminal or process group must not end it.
             self._process = subprocess.Popen(  # noqa: S603
-                words, stdin=theirs, pass_fds=() if pidfd is None else (pidfd,), start_new_session=True
+                words, stdin=theirs.fileno(), pass_fds=() if pidfd is None else (pidfd,), start_new_session=True
             )
         except OSError:
             ours.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class MinerOff:
         except ConfigError as error:  # somebody is writing to the file just now
             log.error("guard_configuration", reason=str(error))  # noqa: TRY400  a sentence, no traceback
         else:
-            log.info("guard_ready", backends=[backend.name for backend in self._loaded.inventory.backends])
+            level = log.debug if sys.stderr.isatty() else log.info  # the miner's screen may be on that terminal
+            level("guard_ready", backends=[backend.name for backend in self._loaded.inventory.backends])
 
     def record(self, devices: Sequence[str], reason: str) -> None:
         """Say why, keep a notice for the next start, and record a trip for each device."""
