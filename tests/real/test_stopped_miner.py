@@ -36,7 +36,7 @@ class Stopwatch:
         self.off_s: float | None = None
         self._boards = boards
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(400.0)
+        self._server.settimeout(600.0)
         self.port: int = self._server.getsockname()[1]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._measure)
@@ -59,7 +59,7 @@ class Stopwatch:
                     return
 
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def seen(cache: KernelCache) -> dict[str, Any]:
         with VirtualPool(Terms(difficulty=SCALE * 32, every_s=5.0, clean_every=1 << 30)) as pool:
             where = f"stratum+tcp://{GATEWAY}:{pool.port}"
             command = [sys.executable, str(SCRIPT), str(exports.address[1]), where, str(SCALE), str(len(boards))]
-            outcome = run_in_guest([*command, str(stopwatch.port)], timeout_s=360, memory_mb=1536)
+            outcome = run_in_guest([*command, str(stopwatch.port)], timeout_s=540, memory_mb=1536)
         powered = {serial: board.chain._powered for serial, board in zip(KINDS.values(), boards, strict=True)}
     except UnavailableError as error:
         pytest.skip(str(error))
