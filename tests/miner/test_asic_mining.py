@@ -138,7 +138,8 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
 def test_what_a_guard_did_is_said_once_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(asic_backend, "RealBus", lambda: RealBus(Machine(tmp_path / "machine").roots))
+    machine = Machine(tmp_path / "machine")
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: RealBus(machine.roots))
     monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     guard_notice.add(tmp_path, [Notice("asic:A", "its miner was stopped", 1.8e9)])
