@@ -338,3 +338,37 @@ class PowerSwitch(Protocol):
     def unlatch(self, serial: str) -> bool:
         """Let a device start again that is kept off for safety; whether it was. Raises BackendError."""
         ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """Optional part of a `PowerSwitch`: what the guard of a miner needs of it besides.
+
+    The guard is a process of its own. It turns devices off when their miner was stopped, hangs or has ended.
+    """
+
+    def make_ready(self) -> None:
+        """Import the modules that `turn_off` needs, so that it is quick later. Opens no device, starts no thread."""
+        ...
+
+    def trip(self, info: DeviceInfo, reason: str) -> None:
+        """Record that this device is turned off for safety from outside: it rests, and may be latched.
+
+        `reason` is a sentence for the operator. Raises BackendError when the device is not there any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """Optional part of a device whose power is watched by a thread of its own, its supervisor.
+
+    The miner tells its guard that all is well only while each of these supervisors reports.
+    """
+
+    def unwatched_s(self) -> float | None:
+        """Seconds since the supervisor finished its last look; None while the device has no power to watch.
+
+        Any thread may call it. It does no I/O, takes no lock that a driver may hold, and never raises.
+        """
+        ...

@@ -1,75 +1,205 @@
-"""A small process that turns devices off when the miner dies without doing so: killed, out of memory, crashed.
+"""The miner's end of its guard, a small process that turns devices off when the miner cannot do so any more.
 
-    miner --pipe--> guard:   "+asic:SERIAL" it is on, "-asic:SERIAL" it is off;  closed: the miner has ended
+    miner --socket--> guard:  "+asic:SERIAL" may have power, "-asic:SERIAL" is off, "." a beat, "?asic:SERIAL" no beat:
+                              the supervisor of this device does not report;  closed: the miner has ended
+    miner <--socket-- guard:  "." heard
 
-Whatever ended it, the kernel closes the pipe; what is on then is turned off by `miner off`, as an operator would. The
-locks that the miner held on its devices are free by then, and `miner off` takes them: a second miner waits or is told.
+A thread of its own beats once a second, and only while the supervisor of each device that has power reports. A miner
+that was stopped, or whose supervisors hang, thus falls silent, and its guard acts (guard_watch.py). The thread never
+waits for the guard: a guard that is gone, or does not answer, is replaced.
 """
 
 from __future__ import annotations
 
 import os
-import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
-_ON, _OFF = "+", "-"
-_DEVICES_MAX = 1024
+import structlog
+
+from backends.base import Supervised
+from miner.guard_watch import BEAT, LATE, MESSAGE_MAX, OFF, ON
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 1.0
+LATE_S = 5.0  # a supervisor looks once a second; for so long it is believed to be at it
+UNANSWERED = 15  # beats in a row, until a guard is taken for hung
+UNANSWERED_AT_FIRST = 120  # the same while its program is started
+PAUSE_LONGEST_S = 60.0  # between two guards, doubling from one second
 
 
 class Guard:
-    """The miner's end. `command`: what guards, for tests."""
+    """`flags`: those of the miner that turning off needs. Environment and working folder are inherited. Thread-safe.
 
-    def __init__(self, flags: Sequence[str], command: Sequence[str] | None = None) -> None:
-        """`flags`: those of the miner that `miner off` needs. The environment and the working folder it inherits."""
-        words = command or [sys.executable, "-m", "miner.guard", *flags]
-        # In a session of its own: what ends the miner's terminal or process group must not end its guard.
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    code: runs in the guard's process instead of `guard_process`, with the same arguments, for tests.
+    """
+
+    def __init__(
+        self,
+        flags: Sequence[str],
+        code: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        beat_s: float = BEAT_S,
+    ) -> None:
+        self._flags, self._code = flags, code
+        self._clock, self._beat_s = clock, beat_s
+        self._on: dict[str, None] = {}
+        self._supervised: dict[str, Supervised] = {}
+        self._late: frozenset[str] = frozenset()  # at the last beat
+        self._told: frozenset[str] = frozenset()  # of these it was said
+        self._lock = threading.Lock()  # over all of this; held for what never blocks
+        self._closing = threading.Event()
+        self._process: _Process | None = None
+        self._start_at, self._pause_s = clock(), 1.0
+        self._begin()
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread.start()
 
     def on(self, device: str) -> None:
-        self._tell(_ON + device)
+        """This device may have power from now on."""
+        with self._lock:
+            self._on[device] = None
+            self._send(ON + device)
 
     def off(self, device: str) -> None:
-        self._tell(_OFF + device)
+        """This device is off, and stays off."""
+        with self._lock:
+            self._on.pop(device, None)
+            self._send(OFF + device)
+
+    def watch(self, device: str, supervised: Supervised) -> None:
+        """Beat only while the supervisor of this device, which was just opened, reports."""
+        with self._lock:
+            self._supervised[device] = supervised
 
     def close(self) -> None:
-        """The end of the miner. What is on still will be turned off; that is not waited for."""
-        assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended before us, with words of ours unread
-            self._process.stdin.close()
+        """The end of the miner. The guard turns off what is still on; nobody waits for that."""
+        self._closing.set()
+        self._thread.join(2 * BEAT_S)
+        with self._lock:
+            if self._process is not None:
+                self._process.leave()
+
+    def beat(self) -> None:
+        """Beat if all is well, and see to the guard itself."""
+        with self._lock:
+            if self._closing.is_set():
+                return  # the guard may have work to do: it is left to it
+            now = self._clock()
+            powered = {device: one for device, one in self._supervised.items() if device in self._on}
+            late = frozenset(device for device, one in powered.items() if (one.unwatched_s() or 0.0) > LATE_S)
+            twice, self._late = late & self._late, late  # once is what a process sees that was stopped for a while
+            news, self._told = twice - self._told, twice
+            for message in [LATE + device for device in sorted(late)] or [BEAT]:
+                self._send(message)
+            lost = self._process.lost() if self._process is not None else None
+            if self._process is not None and lost is not None:
+                self._process.kill()
+                self._process, self._start_at = None, now + self._pause_s
+            if self._process is None and now >= self._start_at:
+                self._pause_s = min(2 * self._pause_s, PAUSE_LONGEST_S)
+                self._begin()
+        for device in sorted(news):
+            _say(log.error, "supervisor_silent", device=device, hint="the guard ends this miner soon")
+        if lost is not None:
+            _say(log.error, "guard_lost", reason=lost, hint="another one is started")
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._beat_s):
+            self.beat()
+
+    def _begin(self) -> None:
+        try:
+            self._process = _Process(self._flags, self._code)
+        except OSError as error:
+            self._start_at = self._clock() + self._pause_s
+            _say(log.error, "guard_not_started", reason=error.strerror, again_in_s=self._pause_s)
+            return
+        for device in self._on:
+            self._send(ON + device)
+        self._send(BEAT)
+
+    def _send(self, message: str) -> None:
+        if self._process is not None:
+            self._process.send(message)
+
+
+class _Process:
+    """One guard, from its start to its end."""
+
+    def __init__(self, flags: Sequence[str], code: str | None) -> None:
+        self._unanswered = 0
+        self._patience = UNANSWERED_AT_FIRST
+        self._broken: str | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        pidfd = _pidfd()
+        program = ["-m", "miner.guard_process"] if code is None else ["-c", code]
+        words = [sys.executable, *program, str(os.getpid()), "-" if pidfd is None else str(pidfd), *flags]
+        try:
+            # The guard gets a session of its own: what ends the miner's terminal or process group must not end it.
+            self._process = subprocess.Popen(  # noqa: S603
+                words, stdin=theirs.fileno(), pass_fds=() if pidfd is None else (pidfd,), start_new_session=True
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if pidfd is not None:
+                os.close(pidfd)
+        self._peer = ours
+
+    def send(self, message: str) -> None:
+        """Never waits."""
+        try:
+            self._peer.send(message.encode(errors="replace")[:MESSAGE_MAX])
+        except BlockingIOError:
+            self._broken = self._broken or "it takes no messages"
+        except OSError as error:
+            self._broken = self._broken or f"it is gone ({error.strerror})"
+
+    def lost(self) -> str | None:
+        """Why it guards no more; None: it does. To be asked once after each beat."""
+        if self._process.poll() is not None:
+            return f"it has ended (status {self._process.returncode})"
+        self._unanswered += 1
+        with suppress(OSError):  # no answer yet, or never again
+            while self._peer.recv(16):
+                self._unanswered, self._patience = 0, UNANSWERED
+        if self._unanswered > self._patience:
+            return f"it has not answered {self._unanswered} times in a row"
+        return self._broken
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._peer.close()
+        threading.Thread(target=self._process.wait, name="guard's end", daemon=True).start()
+
+    def leave(self) -> None:
+        """Let it do what is left to do."""
+        self._peer.close()
         self._process.returncode = 0  # nobody will ask
 
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.replace("\n", " ").encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:  # somebody ended it: systemd's ExecStopPost still does the same
-            return
+
+def _pidfd() -> int | None:
+    """This process, as something that is never another one; None where the kernel has no such thing."""
+    try:
+        return os.pidfd_open(os.getpid())
+    except (AttributeError, OSError) as error:  # an old kernel, a sandbox
+        _say(log.warning, "guard_without_pidfd", reason=str(error), hint="the guard knows this miner by its parentage")
+        return None
 
 
-def left_on(lines: Iterable[bytes]) -> list[str]:
-    """Which devices were on when the lines ended."""
-    on: dict[str, None] = {}
-    for raw in lines:
-        line = raw.decode(errors="replace").rstrip("\n")
-        if line.startswith(_ON) and len(on) < _DEVICES_MAX:
-            on[line[1:]] = None
-        elif line.startswith(_OFF):
-            on.pop(line[1:], None)
-    return list(on)
-
-
-def main(arguments: Sequence[str], lines: Iterable[bytes], execute: Callable[[list[str]], None]) -> None:
-    """Wait for the end, then become `miner off` for what is on."""
-    if devices := left_on(lines):
-        wanted = [word for device in devices for word in ("--device", device)]
-        execute([sys.executable, "-m", "miner.cli", "off", *arguments, *wanted])
-
-
-if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # it ends with its miner, and not before
-    main(sys.argv[1:], sys.stdin.buffer, lambda words: os.execv(words[0], words))  # noqa: S606
+def _say(level: Callable[..., Any], event: str, **values: Any) -> None:
+    """Log from a thread that nobody waits for: a terminal that is held up must not hold up the beat."""
+    threading.Thread(target=level, args=(event,), kwargs=values, name="guard's word", daemon=True).start()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from typing import Any
 
 from backends import registry
 from backends.base import Backend, BackendError, Device, DeviceInfo, Host
@@ -78,23 +79,25 @@ class Inventory:
         return {found.info.id: found for found in self.found}[device]
 
 
-def begin_inventory(configuration: Configuration, host: Host) -> Inventory:
-    """Load the configured backends and have them look; all of them are late yet."""
+def begin_inventory(configuration: Configuration, host: Host, of: type[Any] = object) -> Inventory:
+    """Load the configured backends and have those of this type look; all of them are late yet."""
     names = registry.names() if configuration.backend == "auto" else [configuration.backend]
     backends: list[Backend] = []
     failures: list[str] = []
     for name in names:
         try:
             backend = registry.load(name)
-            backends.append(backend(configuration.options_of(backend), host))
+            made = backend(configuration.options_of(backend), host)
+            if isinstance(made, of):
+                backends.append(made)
         except BackendError as error:
             failures.append(f"{name}: {error}")
     return Inventory((), tuple(failures), tuple(backends), tuple(map(_look, backends)))
 
 
-def take_inventory(configuration: Configuration, host: Host) -> Inventory:
-    """Load the configured backends and probe them; writes to no device, compiles nothing."""
-    inventory = begin_inventory(configuration, host)
+def take_inventory(configuration: Configuration, host: Host, of: type[Any] = object) -> Inventory:
+    """Load the configured backends and probe those of this type; writes to no device, compiles nothing."""
+    inventory = begin_inventory(configuration, host, of)
     while inventory.late:
         inventory = inventory.with_next()
     return inventory

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGHUP
 from typing import TextIO, cast
@@ -15,7 +16,7 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from miner import logs, state_dir, summary
+from miner import guard_notice, logs, state_dir, summary
 from miner.arguments import Arguments
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
@@ -74,6 +75,7 @@ def _mine(arguments: Arguments, loaded: Loaded, signals: Signals) -> int:
             if configuration.summary:
                 summary.check_writable(configuration.summary)
             state = _state(configuration, held)
+            _tell_of_the_guard(state)
             run = _Run(arguments, loaded, state, held, tail, signals=signals)
             finish = run.mine()
         except SourceMisconfigured as error:
@@ -108,6 +110,20 @@ def _state(configuration: Configuration, held: ExitStack) -> Path | None:
             log.warning("nothing_is_kept", text=str(error))
             return None
         raise
+
+
+def _tell_of_the_guard(state: Path | None) -> None:
+    """Say once what a guard did after the last run."""
+    if state is None:
+        return
+    try:
+        notices = guard_notice.take(state)
+    except OSError as error:
+        log.warning("guard_notice_not_removed", reason=error.strerror)
+        return
+    for notice in notices:
+        at = datetime.fromtimestamp(notice.at, UTC).isoformat(timespec="seconds")
+        log.warning("guard_had_turned_off", device=notice.device, reason=notice.reason, at=at)
 
 
 def _report(finish: Finish, snapshot: Snapshot, target: Path | None) -> int:
@@ -168,6 +184,7 @@ class _Run:
         configuration = loaded.configuration
         config, folder = arguments.config, configuration.state_dir
         words = [*([f"--config={config}"] if config else []), *([f"--state-dir={folder}"] if folder else [])]
+        words.append(f"--log-format={configuration.log_format}")
         self._rig = Rig(configuration, state, guard=words)
         held.callback(self._rig.close)
         self._learnt = Learnt(state / "version-bits.json") if state else None

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import structlog
 
-from backends.base import DeviceInfo, Host, PowerSwitch
+from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
 from miner import state_dir
 from miner.config import Configuration
 from miner.engine import Engine
 from miner.guard import Guard
-from miner.inventory import Inventory, Watch, begin_inventory
+from miner.inventory import Found, Inventory, Watch, begin_inventory
 from miner.log_events import teller
 from miner.selection import SelectionError, select
 from miner.state_dir import Lock, StateError
@@ -112,8 +112,9 @@ class Rig:
         found = self._inventory.device(info.id)
         if isinstance(found.backend, PowerSwitch) and not info.virtual:
             if self._guard is None:
-                self._guard = Guard(self._guard_words)
-            self._engine.add_device(info, found.open, partial(_tell, self._guard, info.id))
+                self._guard = Guard([*self._guard_words, *_switched(self._inventory)])
+            tell = partial(_tell, self._guard, info.id)
+            self._engine.add_device(info, partial(_open_guarded, found, self._guard), tell)
         else:
             self._engine.add_device(info, found.open)
 
@@ -152,3 +153,17 @@ class Rig:
 def _tell(guard: Guard, device: str, on: bool) -> None:  # noqa: FBT001  what a keeper tells
     """The guard turns off what is on, should this process be killed."""
     (guard.on if on else guard.off)(device)
+
+
+def _open_guarded(found: Found, guard: Guard) -> Device:
+    """In the thread of the device's keeper, at each start of the device."""
+    device = found.open()
+    if isinstance(device, Supervised):
+        guard.watch(found.info.id, device)
+    return device
+
+
+def _switched(inventory: Inventory) -> list[str]:
+    """The guard's flag for the backend whose devices it turns off: without the others it is ready sooner."""
+    names = [backend.name for backend in inventory.backends if isinstance(backend, PowerSwitch)]
+    return [f"--backend={names[0]}"] if len(names) == 1 else []

@@ -6,7 +6,7 @@ that another miner drives is that miner's to turn off: its lock is respected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,16 +20,21 @@ from miner.state_dir import StateError, Taken, Unlockable
 
 def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
     """A sentence about each device that draws power by itself, and whether it is off; only those of --device."""
-    state = None
-    with suppress(StateError):  # a lock in the folder that all share is enough
-        state = state_dir.locate(configuration.state_dir, environ)
-    inventory = take_inventory(configuration, Host(state))
+    state = state_folder(configuration, environ)
+    inventory = take_inventory(configuration, Host(state), PowerSwitch)
     for failure in inventory.failures:
         yield failure, False
-    meant = {info.id for entry in configuration.device for info in matching(inventory.infos, entry)}
-    chosen = [(switch, info) for switch, info in _switchable(inventory) if not configuration.device or info.id in meant]
-    if configuration.device and not chosen:
-        yield f"--device {', '.join(configuration.device)}: nothing there that could be turned off", False
+    yield from turn_off_found(inventory, configuration.device, state, environ)
+
+
+def turn_off_found(
+    inventory: Inventory, devices: Sequence[str], state: Path | None, environ: Mapping[str, str]
+) -> Iterator[tuple[str, bool]]:
+    """The same for what was found already; `devices` as --device names them, all if there are none."""
+    meant = {info.id for entry in devices for info in matching(inventory.infos, entry)}
+    chosen = [(switch, info) for switch, info in _switchable(inventory) if not devices or info.id in meant]
+    if devices and not chosen:
+        yield f"--device {', '.join(devices)}: nothing there that could be turned off", False
     for switch, info in chosen:
         lock = None
         try:
@@ -48,10 +53,17 @@ def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterat
                 lock.close()
 
 
+def state_folder(configuration: Configuration, environ: Mapping[str, str]) -> Path | None:
+    """Where latches and locks may lie; None where there is none, for a lock in the folder that all share is enough."""
+    with suppress(StateError):
+        return state_dir.locate(configuration.state_dir, environ)
+    return None
+
+
 def unlatch(configuration: Configuration, environ: Mapping[str, str], serial: str) -> bool:
     """Let a device start again; whether it was kept off. Raises BackendError, StateError."""
     state: Path = state_dir.locate(configuration.state_dir, environ)
-    inventory = take_inventory(configuration, Host(state))
+    inventory = take_inventory(configuration, Host(state), PowerSwitch)
     switches = [backend for backend in inventory.backends if isinstance(backend, PowerSwitch)]
     return sum(switch.unlatch(serial) for switch in switches) > 0  # all of them are asked
 

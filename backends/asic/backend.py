@@ -30,7 +30,7 @@ from backends.asic.safety import Patience
 from backends.asic.usb import ids
 from backends.asic.usb.bus import Bus, UsbIdentity
 from backends.asic.usb.device import find_again, open_device
-from backends.asic.usb.real import RealBus
+from backends.asic.usb.real import RealBus, import_pyusb
 from backends.base import (
     BackendError,
     Capability,
@@ -65,7 +65,7 @@ class _Plugged:
 
 
 class AsicBackend:
-    """Implements `backends.base.Backend` and `backends.base.PowerSwitch`."""
+    """Implements `backends.base.Backend`, `PowerSwitch` and `Guarded`."""
 
     name = "asic"
     Options = AsicOptions
@@ -139,6 +139,18 @@ class AsicBackend:
         finally:
             with suppress(BackendError):
                 board.close()
+
+    def make_ready(self) -> None:
+        """Import pyusb, which takes longer than to turn a board off."""
+        import_pyusb()
+
+    def trip(self, info: DeviceInfo, reason: str) -> None:
+        """Record a cut-off from outside, as the board's supervisor records its own; the third in an hour latches."""
+        key = self._plugged(info).key
+        self._latches.trip(key)
+        latching = (self._patience or Patience()).latching(reason, self._latches.ages_s(key))
+        if latching is not None:
+            self._latches.latch(key, latching)
 
     def unlatch(self, serial: str) -> bool:
         """Let a board start again that is kept off for safety; whether it was. Takes a device's id too."""

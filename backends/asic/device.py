@@ -59,7 +59,7 @@ class Equipment:
 
 
 class AsicDevice:
-    """Implements `backends.base.Device`."""
+    """Implements `backends.base.Device` and `backends.base.Supervised`."""
 
     def __init__(
         self,
@@ -118,6 +118,10 @@ class AsicDevice:
         run = self._run
         return run.telemetry() if run else Telemetry(State.OFF)
 
+    def unwatched_s(self) -> float | None:
+        run = self._run
+        return run.unwatched_s() if run else None
+
     def _interrupt(self) -> None:
         with self._wake:
             if self._run:
@@ -165,12 +169,13 @@ class _Run:
         self._deciding = threading.Lock()
         self._readings = Readings({})
         self._sleep = Sleep(equipment.suspended_s)
-        self._ticked_at = now
+        self._ticked_at = self._looked_at = now
         self._board: Board | None = None
         self._driver: Driver | None = None
         self._fault: str | None = None
         self.not_off: str | None = None  # why the last attempt to turn it off failed
         self._over = threading.Event()
+        self._at_rest = False  # its driver has ended, and its board is off
         self._stopping = self._opening = False
         self._turning = threading.Lock()  # held to change one of the two, so that none is opened after a stop
         self._ramp_down_s = 0.0
@@ -211,23 +216,26 @@ class _Run:
         try:
             board, _ = self._equipment.open_board()
         except DeviceGone:  # unplugged, and so without power
-            self.not_off = None
+            self.not_off, self._at_rest = None, True
         except Exception as error:  # noqa: BLE001  whatever it is, the board may still be on
             self.not_off = str(error) or type(error).__name__
         else:
-            self._turn_off(board)
+            self._at_rest = self._turn_off(board)
             with suppress(BackendError):
                 board.close()
 
-    def _turn_off(self, board: Board) -> None:
+    def _turn_off(self, board: Board) -> bool:
+        """Whether it is off."""
         self.not_off = None
         try:
             board.off()
         except DeviceGone:  # unplugged, and so without power
-            return
+            return True
         except Exception as error:  # noqa: BLE001  whatever it is, the next attempt must come
             self.not_off = str(error) or type(error).__name__
             self._log("asic_not_off", reason=self.not_off)
+            return False
+        return True
 
     def telemetry(self) -> Telemetry:
         driver, values = self._driver, self._readings.values
@@ -247,6 +255,15 @@ class _Run:
             voltage_v=values.get(Sensor.CORE_V),
             expected_hps=driver.expected_hps if driver else None,
         )
+
+    def unwatched_s(self) -> float | None:
+        """Seconds since the supervisor's last look. None before the supervisor starts, and once the board is off.
+
+        A run that has ended while its board did not go off goes on counting: nobody watches that board any more.
+        """
+        if not self._supervisor.ident or self._at_rest:
+            return None
+        return self._now() - self._looked_at
 
     # ---- what the driver asks
 
@@ -290,6 +307,7 @@ class _Run:
             self._driver = Driver(self._board, self._feed, self._controls, self, terms, self._log)
             if self._stopping:  # else left alone: whoever ends this run may be telling it right now
                 self._driver.stopping, self._driver.ramp_down_s = True, self._ramp_down_s
+            self._looked_at = self._now()
             self._supervisor.start()
             self._gather()
             self._driver.run()
@@ -316,7 +334,7 @@ class _Run:
         """Off, and closed once nobody can be using it."""
         self._over.set()
         if self._board is not None:
-            self._turn_off(self._board)
+            self._at_rest = self._turn_off(self._board)
         if self._supervisor.ident:
             self._supervisor.join()
         if self._board is not None:
@@ -355,6 +373,7 @@ class _Run:
             self._tick()
             if not driver.on:  # else it was not turned off yet, and could go on without a start
                 self._sleep.was_read(known_s)
+            self._looked_at = self._now()
             if self._over.wait(self._equipment.look_s):
                 return
 

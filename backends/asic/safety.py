@@ -47,6 +47,16 @@ class Patience:
         """Seconds after a cut-off in which a board with these sensors starts only once they were looked at."""
         return self.blind_rest_s if Sensor.CHIP_C in sensors else self.rest_s
 
+    def latching(self, reason: str, ages_s: Iterable[float]) -> str | None:
+        """Why a board is latched after a trip for this reason; None: it may start again after its rest.
+
+        `ages_s`: how long ago each of its trips was, the new one included.
+        """
+        recent = sum(age_s < self.window_s for age_s in ages_s)
+        if recent < self.trips:
+            return None
+        return f"{reason}; turned off {recent} times within {self.window_s / 60:.0f} minutes"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -224,11 +234,11 @@ class Safety:
     def _trip(self, reason: str, now: float) -> list[SafetyEffect]:
         self._trips = [*(at for at in self._trips if now - at < self._patience.window_s), now]
         self.standing, self.reason = Standing.TRIPPED, reason
-        if len(self._trips) < self._patience.trips:
+        latching = self._patience.latching(reason, (now - at for at in self._trips))
+        if latching is None:
             return [CutOff(reason)]
-        self.standing = Standing.LATCHED
-        self.reason = f"{reason}; turned off {len(self._trips)} times within {self._patience.window_s / 60:.0f} minutes"
-        return [CutOff(reason), Latch(self.reason)]
+        self.standing, self.reason = Standing.LATCHED, latching
+        return [CutOff(reason), Latch(latching)]
 
     def _unreadable(self, readings: Readings) -> str | None:
         if missing := sorted(sensor.value for sensor in self._sensors - readings.values.keys()):

@@ -16,10 +16,12 @@ from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
-from miner import state_dir
+from backends.base import Supervised
+from miner import guard_notice, state_dir
 from miner.arguments import parse
 from miner.cli import main
 from miner.config import load
+from miner.guard_notice import Notice
 from miner.mine import mine
 from miner.state_dir import Lock
 from tests.backends.asic.usb.sysfs_tree import Machine
@@ -140,6 +142,10 @@ class Recorder:
     def on(self, device: str) -> None:
         self.told.append(f"+{device}")
 
+    def watch(self, device: str, supervised: Supervised) -> None:
+        assert supervised.unwatched_s() is None, "before it is started"
+        self.told.append(f"?{device}")
+
     def off(self, device: str) -> None:
         self.told.append(f"-{device}")
 
@@ -171,10 +177,31 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
 
     try:
         assert mined("--seconds", "1") == 0
-        assert told == [f"--state-dir={tmp_path / 'state'}", "+asic:A", "-asic:A", "closed"]
+        assert told == [
+            f"--state-dir={tmp_path / 'state'} --log-format=text --backend=asic",
+            "+asic:A",
+            "?asic:A",
+            "-asic:A",
+            "closed",
+        ]
         assert powered == [False, False]
         with Lock(tmp_path / "angara-asic-A.lock"):
             assert mined() == 1, "another miner drives it"
-        assert len(told) == 4
+        assert len(told) == 5
     finally:
         bus.close()
+
+
+def test_what_a_guard_did_is_said_once_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path / "machine")
+    monkeypatch.setattr(asic_backend, "RealBus", lambda: RealBus(machine.roots))
+    monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    guard_notice.add(tmp_path, [Notice("asic:A", "its miner was stopped", 1.8e9)])
+    assert main(["--backend", "asic"]) == 1
+    said = capsys.readouterr().err
+    assert 'guard_had_turned_off device=asic:A reason="its miner was stopped" at=2027-01-15T08:00:00+00:00' in said
+    assert main(["--backend", "asic"]) == 1
+    assert "guard_had_turned_off" not in capsys.readouterr().err

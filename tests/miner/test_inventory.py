@@ -224,6 +224,20 @@ def test_who_was_late_at_the_start_and_hangs_once_more_is_heard_again(
     watch.end()
 
 
+def test_a_backend_of_another_type_than_wanted_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Switch(_Backend):
+        pass
+
+    backends = {"switch": Switch("switch"), "hangs": _Backend("hangs")}
+    monkeypatch.setattr(inventory.registry, "names", lambda: list(backends))
+    monkeypatch.setattr(inventory.registry, "load", backends.__getitem__)
+    configuration = Configuration.model_construct(backend="auto")
+    monkeypatch.setattr(Configuration, "options_of", lambda *_: None)
+    taken = take_inventory(configuration, Host(), Switch)
+    assert [info.id for info in taken.infos] == ["switch:0"]
+    assert (backends["switch"].probes, backends["hangs"].probes) == (1, 0)
+
+
 def test_an_answer_that_comes_while_answers_are_counted_lists_no_device_twice() -> None:
     early, sudden = _Backend("a-early"), _Backend("b-sudden")
     kept = Found(sudden, sudden.probe()[0])

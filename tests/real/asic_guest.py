@@ -28,6 +28,7 @@ from tests.real.usb_vm_guest import attach, until
 ROOT = Path(__file__).resolve().parents[2]
 LOG = Path.home() / "miner.log"  # of the guest: the only folder in it that can be written, in its own memory
 SHARES = Path.home() / "shares.json"
+STATE = Path.home() / "state"
 PATIENCE_S = 100.0
 
 
@@ -52,7 +53,7 @@ def start(pool: str) -> int:
     os.environ |= {"MINER_BACKENDS_ASIC_ALLOW_UNPROVEN": "true", "PYTHONPATH": str(ROOT)}
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
     words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}"]
-    words += ["--state-dir", str(Path.home() / "state"), "--share-log", str(SHARES)]
+    words += ["--state-dir", str(STATE), "--share-log", str(SHARES)]
     os._exit(miner.cli.main(words))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from backends.asic.errors import Taken
@@ -33,6 +35,13 @@ class RealBus:
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         return hotplug.watch(self.scan, changed, hotplug.uevents())
+
+
+def import_pyusb() -> None:
+    """Import what opening a device needs. Libusb itself is not begun: that would start a thread."""
+    for name in ("usb.core", "usb.util", "usb.backend.libusb1", "libusb_package"):
+        with suppress(ImportError):  # which opening a device says
+            import_module(name)
 
 
 def _same(one: UsbIdentity, other: UsbIdentity) -> bool:

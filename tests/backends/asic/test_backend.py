@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ from backends.asic.latch import Latches
 from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
-from backends.base import Backend, BackendError, DeviceGone, DeviceInfo, Host, PowerSwitch, SettingRefused, Settings
+from backends.base import (
+    Backend,
+    BackendError,
+    DeviceGone,
+    DeviceInfo,
+    Guarded,
+    Host,
+    PowerSwitch,
+    SettingRefused,
+    Settings,
+)
 from tests.backends.asic.usb.sysfs_tree import Machine
 
 HASTY = Clock(wait=lambda event, _seconds: event.wait(0.0) and None)
@@ -139,6 +150,32 @@ def test_a_board_that_rests_is_usable_and_says_until_when(tmp_path: Path, order:
     assert info.unusable is None and info.resting is not None
     assert info.resting.reason == "chip is at 96 degrees"
     assert info.resting.until - info.resting.since == pytest.approx(rest_s)
+
+
+def test_a_trip_from_outside_is_recorded_as_a_supervisors_and_the_third_within_an_hour_latches(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.plug(STICK)
+    backend = looking(machine, Host(tmp_path), allow_unproven=True)
+    assert isinstance(backend, Guarded)
+    [info] = backend.probe()
+    Latches(tmp_path, lambda: time.time() - 4000.0).trip("GSF1")
+    for _ in range(2):
+        backend.trip(info, "its miner was stopped")
+        assert backend.probe()[0].unusable is None, "the first one was longer ago than an hour"
+    backend.trip(info, "its miner was stopped")
+    assert "its miner was stopped; turned off 3 times within 60 minutes" in str(backend.probe()[0].unusable)
+    assert len(Latches(tmp_path).ages_s("GSF1")) == 4
+
+
+def test_the_trip_of_a_board_that_was_unplugged_is_refused(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.plug(STICK)
+    backend = looking(machine, Host(tmp_path))
+    [info] = backend.probe()
+    machine.unplug(STICK)
+    with pytest.raises(DeviceGone):
+        backend.trip(info, "its miner was stopped")
+    assert not (tmp_path / "asic").exists()
 
 
 def test_sticks_of_one_serial_number_are_told_apart_by_their_ports(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from backends.asic.errors import BridgeStalled
 from backends.asic.health import Silence
 from backends.asic.latch import Latches
 from backends.asic.safety import Safety
-from backends.base import DeviceFault, DeviceGone, SettingRefused, Settings, State, Verdict
+from backends.base import DeviceFault, DeviceGone, SettingRefused, Settings, State, Supervised, Verdict
 from backends.testing import FakeFeed, Template
-from tests.backends.asic.fake_board import QUICK, SCALE, FakeBoard, device_of, in_state, until
+from tests.backends.asic.fake_board import LOOK_S, QUICK, SCALE, FakeBoard, device_of, in_state, until
 
 EASY = Template(target=(1 << 252) - 1)
 UNCONCERNED = Silence(due=1e9)
@@ -448,6 +448,97 @@ def test_a_board_that_rested_while_nothing_drove_it_is_noted_as_rested_at_its_st
     with mining(device, FakeFeed(EASY)):
         until(in_state(device, State.MINING))
     assert Latches(tmp_path).rest("F1", 60.0) is None
+
+
+def test_a_cut_off_board_rests_under_its_next_device_too_and_the_third_cut_off_latches_it(tmp_path: Path) -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    resting = replace(QUICK, rest_s=3600.0)
+    for cut_off in (1, 2, 3):
+        device = device_of(board, Latches(tmp_path))
+        with mining(device, feed):
+            until(in_state(device, State.MINING))
+            board.values[Sensor.CHIP_C] = 90.0
+            until(lambda count=cut_off: len(Latches(tmp_path).ages_s("F1")) == count)
+        board.values[Sensor.CHIP_C] = 40.0
+        starts = board.starts
+        again = device_of(board, Latches(tmp_path), resting)
+        with mining(again, feed):
+            until(in_state(again, State.PAUSED if cut_off < 3 else State.DEAD))
+        assert board.starts == starts
+    assert "3 times" in str(Latches(tmp_path).record("F1").latched)
+
+
+def unwatched_s(device: AsicDevice) -> float:
+    return device.unwatched_s() or 0.0
+
+
+def test_a_supervisor_reports_from_before_its_board_has_power_until_it_is_off() -> None:
+    board, feed, compiled, first = FakeBoard(), FakeFeed(EASY), threading.Event(), threading.Event()
+    board.hang["bring_up"] = first
+    device = device_of(board, prepare=compiled.wait)
+    assert isinstance(device, Supervised)
+    assert device.unwatched_s() is None
+    with mining(device, feed):
+        assert device.unwatched_s() is None, "while something is compiled there is no power to watch"
+        compiled.set()
+        until(lambda: board.held)
+        assert device.unwatched_s() is not None, "it may have power from now on"
+        first.set()
+        until(in_state(device, State.MINING))
+        until(lambda: 0.0 <= unwatched_s(device) < 5 * LOOK_S)
+    assert device.unwatched_s() is None
+
+
+def test_a_supervisor_that_hangs_in_its_look_reports_no_more() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["sensors"] = threading.Event()
+        until(lambda: unwatched_s(device) > 10 * LOOK_S)
+        board.hang.pop("sensors").set()
+        until(lambda: unwatched_s(device) < 5 * LOOK_S)
+
+
+def test_a_supervisor_that_failed_reports_no_more_while_its_driver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.hang["send"] = threading.Event()
+        until(lambda: board.held)
+        monkeypatch.setattr(device._run, "_decide", lambda *_: 1 / 0)
+        until(lambda: unwatched_s(device) > 10 * LOOK_S)
+        board.hang.pop("send").set()
+
+
+def test_a_board_that_a_fault_of_its_driver_turned_off_needs_no_more_reports() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        board.breaks = RuntimeError("a defect")
+        until(lambda: board.closed)
+        assert not board.powered
+        assert device.unwatched_s() is None
+
+
+def test_nobody_reports_for_a_board_that_a_stop_could_not_turn_off_until_it_is_off() -> None:
+    board, feed = FakeBoard(), FakeFeed(EASY)
+    device = device_of(board)
+    device.start(feed)
+    until(in_state(device, State.MINING))
+    board.stays_on = [BridgeStalled("no answer")] * 99
+    with pytest.raises(DeviceFault):
+        device.stop(20.0)
+    until(lambda: unwatched_s(device) > 10 * LOOK_S)
+    board.stays_on.clear()
+    device.stop(20.0)
+    assert device.unwatched_s() is None
+    with mining(device, feed):
+        until(in_state(device, State.MINING))
+        until(lambda: unwatched_s(device) < 5 * LOOK_S)
+    assert device.unwatched_s() is None
 
 
 def test_nothing_is_powered_before_the_first_look_at_the_sensors_when_it_is_hot() -> None:
