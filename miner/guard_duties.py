@@ -17,6 +17,7 @@ from miner.arguments import parse
 from miner.config import ConfigError, load
 from miner.guard_notice import Notice
 from miner.inventory import Inventory, take_inventory
+from miner.log_events import teller
 from miner.switch import state_folder, turn_off_found
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,8 @@ class MinerOff:
         loaded = self._loaded or self._load()
         outcomes = list(turn_off_found(loaded.inventory.again(), [device], loaded.state, self._environ))
         for sentence, is_off in outcomes:
-            (log.warning if is_off else log.error)("guard_turns_off", device=device, text=sentence)
+            level = log.warning if is_off else log.error
+            level("guard_turns_off", device=device, text=sentence)
         return bool(outcomes) and all(is_off for _, is_off in outcomes)
 
     def give_up(self, device: str) -> None:
@@ -79,7 +81,7 @@ class MinerOff:
         configuration = load(arguments.flags, self._environ, Path.cwd(), file=arguments.config).configuration
         logs.configure(configuration.log_format, configuration.log_level, secrets=configuration.secrets)
         state = state_folder(configuration, self._environ)
-        inventory = take_inventory(configuration, Host(state, log.info), PowerSwitch)
+        inventory = take_inventory(configuration, Host(state, teller(log)), PowerSwitch)
         for backend in inventory.backends:
             if isinstance(backend, Guarded):
                 backend.make_ready()

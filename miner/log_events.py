@@ -97,6 +97,9 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         "asic_released": _info("A board has rested after a cut-off and may start again."),
         "asic_relieved": _info("A board that was slowed down may run one clock faster again."),
         "asic_silent": _warning("A board's chips gave no results where some were due; they are started anew."),
+        "asic_slept": _warning(
+            "The machine was suspended while a board had power. The board is off until its sensors were read."
+        ),
         "asic_throttled": _warning(
             "A board is hot, or its sensors fail; it was slowed down.",
             "Look at its cooling if it goes on.",
@@ -106,10 +109,31 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "A backend could not be loaded or could not look for devices; its devices do not mine.",
             "Install what it names, or choose another `--backend`.",
         ),
+        "backend_watch_failed": _warning(
+            "A backend cannot tell when its devices come and go. Devices that are plugged in later are not noticed.",
+            "Restart the miner after plugging one in; report it to the backend's author.",
+        ),
+        "bare_block_refused": _warning(
+            "A pool refused a block that misses its share difficulty. It gets none for a while."
+        ),
         "block_accepted": _info("A pool or node accepted a block."),
-        "block_answered": _info("A node answered a block; `answer` is its word."),
+        "block_answered": LogEvent(
+            ("info", "warning"), "A node answered a block; `answer` is its word. Warning: a refusal."
+        ),
+        "block_displaced": _warning("A node no longer builds on a block of this miner that it had accepted."),
         "block_found": _info("A block was found and written to the journal."),
+        "block_given_up": _warning("A block was refused for good by every node that it was sent to."),
+        "block_kept": _warning(
+            "A block in the journal belongs to another chain than the node follows; it stays there.",
+            "Point `--pool` at a node of that chain.",
+        ),
+        "block_lost": _warning("A found block cannot be handed in; `reason` says why. `more` counts further ones."),
         "block_not_delivered": _warning("A block did not reach a node; it is sent again."),
+        "block_not_taken": LogEvent(
+            ("warning", "error"),
+            "The run ended before any node had taken a block. Error: it is not in the journal either, and is lost.",
+            "Start the miner again: it sends the blocks of the journal.",
+        ),
         "block_not_written": _error(
             "A block was found and could not be written to the journal; it is sent at once.", _DISK
         ),
@@ -118,7 +142,14 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "A block was refused. Warning: another block was faster. Error: for any other reason.",
             "Look at its reason: the node's or pool's, or this miner's fault.",
         ),
+        "block_restored": _warning("A node builds again on a block of this miner that it had left."),
         "block_resubmitted": _info("A block of an earlier run that nobody had answered is sent again."),
+        "block_unanswered": _warning(
+            "Nobody waits any longer for the answer to a block that was handed in; `reason` says why."
+        ),
+        "block_withheld": _warning(
+            "A found block was not handed in, on purpose; `reason` says why. `more` counts further ones."
+        ),
         "cannot_mine": _error("The miner ends before it mines; `text` says why.", "Do what `text` says."),
         "card_cooled": _info("A card that was stopped for its heat is cool and goes on."),
         "card_stopped": _warning(
@@ -126,12 +157,16 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "Look at its cooling, and at its driver.",
         ),
         "clock_off": _warning("This machine's clock and the node's differ.", "Set the clock."),
+        "coinbase_odd": _warning(
+            "A pool's coinbase cannot be read. The pool is mined all the same; height and payout are unknown."
+        ),
         "coins_are_worthless": _warning("The embedded chain is mined: its coins have no value."),
         "configuration": LogEvent(
             ("warning", "error"),
             "Warning: a doubt about the configuration. Error: the configuration cannot be used.",
             "Do what `text` says.",
         ),
+        "continued": _info("The miner goes on after Ctrl-Z; devices start again."),
         "device_activity": _info("A device began a step of its start that may take minutes."),
         "device_disabled": _error(
             "A device was given up after several restarts.",
@@ -169,10 +204,45 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "Look at its reason.",
         ),
         "finishing": _info("A signal ends the run; what was found is handed in."),
+        "guard_configuration": _error(
+            "The guard cannot read the configuration. It tries again when it has to turn devices off.",
+            "Put the configuration file right.",
+        ),
+        "guard_had_turned_off": _warning(
+            "In an earlier run, the guard turned a board off because its miner stood still or was killed.",
+            "Find out what stopped the miner.",
+        ),
+        "guard_kills_miner": _error(
+            "Boards have power and no supervisor reports. The guard kills the miner and turns them off.",
+            "Find out what stopped the miner.",
+        ),
+        "guard_lost": _error("The guard has ended or hangs. Another one is started.", "Find out what ended it."),
+        "guard_not_started": _error(
+            "No guard could be started: nothing turns boards off if this miner is killed. It is tried again.",
+            "Do what `reason` says; stay beside the boards until then.",
+        ),
+        "guard_notice_not_kept": _warning(
+            "The guard could not note for the next start what it turned off.", "Make the state folder writable."
+        ),
+        "guard_notice_not_removed": _warning(
+            "The guard's note of an earlier run could not be removed; it is told again at the next start.",
+            "Make the state folder writable.",
+        ),
+        "guard_ready": LogEvent(("debug", "info"), "The guard is ready. Debug: on a terminal.", ""),
+        "guard_turns_off": LogEvent(
+            ("warning", "error"),
+            "The guard turned a board off. Error: the board may still be on.",
+            "Error: pull its plug.",
+        ),
+        "guard_without_pidfd": _warning(
+            "This kernel has no pidfd. The guard knows its miner by its parentage instead."
+        ),
         "hash_thread_not_placed": _info(
             "A hash thread could not get its priority or core; it runs as the system likes."
         ),
         "hit_after_the_end": _warning("A device found something after the run had ended; it is lost."),
+        "interlock_closed": _info("The interlock is closed; devices may start."),
+        "interlock_open": _warning("The interlock is open; all devices are off until it is closed."),
         "job_refused": _warning("A pool's job cannot be mined; the next one is waited for."),
         "job_time_off": _warning("A job's time differs from this machine's.", "Set the clock."),
         "journal_unreadable": _error(
@@ -224,17 +294,25 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "node_away": _warning("A node does not answer, or is not ready. It is asked again."),
         "node_ready": _info("A node gives work."),
+        "not_stopped": _error(
+            "A device did not turn off, so Ctrl-Z did not stop the miner.", "Pull the device's plug."
+        ),
         "nothing_is_kept": _warning("There is no state folder; nothing outlives this run.", "Give `--state-dir`."),
         "payout_missing": _warning(
             "A pool's job does not pay the configured address itself, as many pools do not.",
             "`--require-payout` refuses such jobs.",
         ),
+        "pool_complains": _warning("A pool reports an error that belongs to no request of the miner.", "Read it."),
         "pool_moved": _info("A pool sent the miner to another of its servers."),
         "pool_says": _warning("A pool has a message for its miners.", "Read it."),
         "pool_unproven": _warning("TLS without verification: anybody may be this pool.", "Set `--ca-file`."),
         "power_limit_refused": _error(
             "A card did not take the power limit that was set; it may draw more.",
             "Look at `reason`: limits often need more rights.",
+        ),
+        "question_asked_again": _info("A pool took an optional question that it had hung up on before."),
+        "question_left_out": _warning(
+            "A pool hangs up on an optional question, which is left out from now on; `text` says what that costs."
         ),
         "redirect_refused": _warning("A pool wanted to move the miner to a server that is not its own."),
         "reload_refused": _error(
@@ -253,17 +331,34 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         "share_refused_though_proved": _warning("A pool refused a share that was checked before it was sent."),
         "share_rejected": _warning("A pool or node refused a share; `reason` and `text` say why."),
         "share_unsound": _error("A share did not pass the check before it is sent, and was held back.", "Report it."),
+        "shares_lost": _warning(
+            "Shares under way were lost with a pool's session; their number and difficulty are given."
+        ),
         "shares_unanswered": _warning("The run ended before the embedded chain had judged all shares."),
+        "signal_ignored": _info("A signal that means nothing to the miner came in."),
         "source_defect": _error("A source of work ended by a defect; it is started again.", _REPORT),
+        "source_distrusted": _warning(
+            "A source answers no share, or refuses each one. It gives way to others and is tried again.",
+            "See the alarm pool-no-credit.",
+        ),
         "source_down": _warning("A source of work was lost; it is tried again."),
         "source_failed": _error("A source of work has given up; `reason` says why.", "Do what `reason` says."),
+        "source_trusted": _info("A source that was distrusted has accepted a share."),
         "source_up": _info("A source gives work."),
         "staging_defect": _error(
             "Preparing a device's next work failed by a defect; it takes its work later.", _REPORT
         ),
         "status": _info("Where the run stands, every ten seconds where there is no screen."),
+        "stopped": _info("Devices are off; the miner stops as Ctrl-Z asks."),
         "summary_not_written": _error("The summary could not be written.", _DISK),
+        "supervisor_silent": _error(
+            "A board's supervisor has not reported for 5 s; the guard is about to end this miner.",
+            "Look at the board and its cable.",
+        ),
         "terminal_lost": _warning("The screen's terminal is gone; mining goes on without a screen."),
+        "trip_not_recorded": _warning(
+            "The guard could not record a cut-off of a board.", "Make the state folder writable."
+        ),
         "unexpected": _error("An exchange with a node failed by a defect.", _REPORT),
         "usb_close_abandoned": _warning(
             "A transfer to a board does not end; its handle stays open.", "Plug it in again."

@@ -39,9 +39,11 @@ class Wrapper(NamedTuple):
 WRAPPERS = (
     Wrapper("miner/", "level", 0, VARIES),  # level = log.warning if ... else log.info
     Wrapper("miner/", "Line", 1, 0),
+    Wrapper("miner/guard.py", "_say", 1, 0),
     Wrapper("miner/ledger.py", "_complain", 0, "error"),
     Wrapper("miner/sources/", "Say", 1, 0),
     Wrapper("miner/sources/node/", "Warn", 0, "warning"),
+    Wrapper("miner/sources/node/source.py", "_tell_own", 0, "warning"),
     Wrapper("miner/sources/stratum/pool.py", "_remark", 1, "warning"),
     Wrapper("backends/", "log", 0, FROM_TABLE),
     Wrapper("backends/", "_log", 0, FROM_TABLE),
@@ -51,9 +53,11 @@ _MAY_LOG = r"\blog\b|" + "|".join(rf"\b{wrapper.name}\(" for wrapper in WRAPPERS
 # Functions that pass on an event that is named elsewhere. One that is new needs its entry in WRAPPERS as well.
 PASS_ON = {
     ("miner/dropped_blocks.py", "_write"),
+    ("miner/guard.py", "_say"),
     ("miner/ledger.py", "_complain"),
     ("miner/log_events.py", "tell"),
     ("miner/sources/node/source.py", "_decide"),
+    ("miner/sources/node/source.py", "_tell_own"),
     ("miner/sources/stratum/check.py", "check"),
     ("miner/sources/stratum/pool.py", "_remark"),
     ("miner/sources/stratum/source.py", "_do"),
@@ -117,7 +121,10 @@ def _log_call(file: str, call: ast.Call) -> tuple[ast.expr, str] | None:
 
 
 def _level(argument: ast.expr) -> str:
-    return LEVELS[argument.value] if isinstance(argument, ast.Constant) else VARIES
+    match argument:
+        case ast.Constant(str(level)) | ast.Attribute(ast.Name("log"), level):
+            return LEVELS[level]
+    return VARIES
 
 
 def _texts(argument: ast.expr) -> list[str] | None:

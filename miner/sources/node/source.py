@@ -314,8 +314,8 @@ class NodeSource:
                 log.warning("block_not_delivered", node=node, height=block.height, block=block.hash, text=text)
                 self._deliver(delivery.Unreached(block.hash, node, text))
             else:
-                say = log.info if delivery.is_yes(outcome) else log.warning
-                say("block_answered", node=node, height=block.height, block=block.hash, answer=outcome or "accepted")
+                level = log.info if delivery.is_yes(outcome) else log.warning
+                level("block_answered", node=node, height=block.height, block=block.hash, answer=outcome or "accepted")
                 self._deliver(delivery.Replied(block.hash, node, outcome))
 
         self._in_thread(f"submit {node}", lambda: submit_block(rpc, block.raw, node), done)
