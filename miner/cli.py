@@ -75,8 +75,6 @@ def _run(arguments: Arguments, loaded: Loaded) -> int:
             return _off(configuration)
         case "unlatch":
             return _unlatch(configuration, arguments.serial or "")
-        case "tune":
-            return _tune(configuration)
         case "mine":
             return _mine(arguments, loaded)
 
@@ -97,16 +95,6 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
         sys.stderr.flush()
         os._exit(status)
     return status
-
-
-def _tune(configuration: Configuration) -> int:
-    from miner.tune import tune  # noqa: PLC0415  as above
-
-    try:
-        return tune(locate(configuration.state_dir, os.environ), configuration.seconds)
-    except StateError as error:
-        _complain(str(error))
-        return ExitCode.FAILED
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
