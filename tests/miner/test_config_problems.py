@@ -249,6 +249,36 @@ def test_every_problem_is_told_at_once_and_none_twice(operator: Operator) -> Non
     assert all(any(sentence.startswith(start) for sentence in found) for start in starts), found
 
 
+def test_a_wrong_value_hides_no_mistake_elsewhere(operator: Operator) -> None:
+    path = operator.writes(
+        'blocks = 0\nmetrics = "127.0.0.1:1"\nmetrics_cert = "c"\nbackend = "cup"\n'
+        '[[pool]]\nurl = "x:"\n[[pool]]\nurl = "stratum+tcp://a:1"\n[[pool]]\nurl = "embedded:"\nshare_burst = 5\n'
+    )
+    found = problems(operator)
+    for sentence in (
+        f"{path}: blocks is 0: it must be at least 1",
+        f"{path}: metrics_cert: metrics_key is missing beside it",
+        f"{path}: url of [[pool]] 1 is",
+        f"{path}: [[pool]] 2: stratum+tcp://a:1 needs a user",
+        f"{path}: share_burst of [[pool]] 3: embedded: is no Stratum pool and has no share_burst",
+    ):
+        assert sum(each.startswith(sentence) for each in found) == 1, (sentence, found)
+    assert len(found) == 6  # and the backend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'metrics = "127.0.0.1:1"\nmetrics_user = "me"\nmetrics_password_file = 5',
+        'metrics = "127.0.0.1:1"\nmetrics_user = 5\nmetrics_password_file = "f"',
+        f'address = "{MAINNET}"\n[[pool]]\nurl = "x:"',
+    ],
+)
+def test_a_wrong_value_is_not_called_a_missing_one(operator: Operator, text: str) -> None:
+    operator.writes(text)
+    assert len(problems(operator)) == 1
+
+
 def test_a_long_value_is_cut(operator: Operator) -> None:
     (found,) = problems(operator, "--blocks", "x" * 10_000)
     assert len(found) < 150
