@@ -191,7 +191,9 @@ class _Judge:
                 self._sentence({**error, "loc": ("backends", name, *error["loc"])}, known)
                 for error in errors.errors(include_url=False)
             ]
-            return None
+        except Exception as error:  # a plug-in's validator may raise anything
+            raise BackendError(f"its options cannot be validated: {type(error).__name__}: {error}") from error
+        return None
 
     def _no_backend(self, name: str) -> str | None:
         built = self._registry.names()

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
-from backends.base import Backend
+from backends.base import Backend, BackendError
 from miner.chain.network import Network
 
 from .endpoint import Endpoint
@@ -267,8 +267,14 @@ class Configuration(_Section):
         return all(pool.url.kind.worthless for pool in self.pools)
 
     def options_of(self, backend: type[Backend]) -> Any:
-        """The backend's own validated options, its defaults where nothing was said."""
-        return self.backends[backend.name] if backend.name in self.backends else backend.Options()
+        """The backend's own validated options, or its defaults. Raises BackendError where a key has no default."""
+        if backend.name in self.backends:
+            return self.backends[backend.name]
+        try:
+            return backend.Options()
+        except ValidationError as error:
+            lacking = ", ".join(".".join(map(str, each["loc"])) for each in error.errors(include_url=False))
+            raise BackendError(f"[backends.{backend.name}] must set {lacking}") from error
 
     @property
     def secrets(self) -> tuple[str, ...]:

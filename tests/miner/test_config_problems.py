@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miner.config import ConfigError, Configuration, options
-from tests.miner.operators import Operator, make_built
+from tests.miner.operators import Operator, PlugInOptions, make_built
 
 MAINNET = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 PRIVATE_KEY = "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ"
@@ -378,3 +378,14 @@ def test_whatever_bytes_a_file_holds_it_is_taken_or_refused_in_words(operator: O
     path = operator.writes(content, "any.toml")
     with contextlib.suppress(ConfigError):
         operator.starts("--config", str(Path(path)))
+
+
+def test_a_plug_in_whose_validator_fails_is_a_sentence(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_table: object) -> None:
+        raise KeyError("speed")
+
+    path = operator.writes("blocks = 0\n[backends.my-asic]\nfan = { speed = 1 }")
+    monkeypatch.setattr(PlugInOptions, "model_validate", fails)
+    found = problems(operator)
+    assert f"{path}: backends.my-asic: its options cannot be validated: KeyError: 'speed'" in found
+    assert len(found) == 2
