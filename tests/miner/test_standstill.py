@@ -55,6 +55,11 @@ def test_time_without_mining_adds_up_and_mining_is_no_part_of_it() -> None:
     assert shown(standstill, WITHOUT_DEVICE, seconds=29, at=272) is not None
 
 
+def test_a_device_between_two_jobs_does_not_stand_still() -> None:
+    idle = snapshot(device(state=State.IDLE), device("asic:1", state=State.DEAD))
+    assert shown(Standstill(100.0), idle, seconds=1000) is None
+
+
 def test_what_compiles_does_not_stand_still() -> None:
     starting = snapshot(device(state=State.STARTING), device(state=State.DEAD))
     assert shown(Standstill(100.0), starting, seconds=1000) is None
