@@ -5,6 +5,8 @@
 # make bench       the benchmarks (ARGS="cpu --seconds 5")
 # make soak        an hour on pools that misbehave at random (ARGS="--minutes 60 --seed 1")
 # make fuzz        every parser of untrusted bytes under a fuzzer (ARGS="--seconds 60")
+# make mutate      the glue changed a line at a time: a test must fail each time (ARGS="--only keeper")
+# make proof       what takes long and stays out of CI: soak and mutations
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # The tests start a hundred processes: each would compile the miner again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: mine test test-real lint bench soak fuzz clean
+.PHONY: mine test test-real lint bench soak fuzz mutate proof clean
 .DELETE_ON_ERROR:
 
 mine: $(VENV)/.mine
@@ -39,6 +41,11 @@ soak: $(VENV)/.dev
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+mutate: $(VENV)/.dev
+	$(BIN)/python -m tests.mutation $(ARGS)
+
+proof: soak mutate
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \

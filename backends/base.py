@@ -328,6 +328,14 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class AbsenceHint(Protocol):
+    """Optional part of a backend: a hint for an operator who selected this backend and has none of its devices."""
+
+    @property
+    def absent(self) -> str: ...
+
+
+@runtime_checkable
 class PowerSwitch(Protocol):
     """What a backend has besides when its devices go on drawing power without a host."""
 

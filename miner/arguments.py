@@ -12,13 +12,12 @@ from typing import Literal, cast
 from miner.config import Option, options
 from miner.printable import printable
 
-Command = Literal["mine", "devices", "check", "ledger", "off", "unlatch", "tune"]
+Command = Literal["mine", "devices", "check", "ledger", "off", "unlatch"]
 _COMMANDS: Mapping[Command, str] = {
     "mine": "what happens when no command is given",
     "devices": "list what is in the machine, and why anything is unusable",
     "check": "validate the configuration, down to reaching the pools and meters, without mining",
     "ledger": "print what each pool was given and what it accepted, day by day",
-    "tune": "seek a faster order of instructions for this processor, ten minutes or --seconds",
     "off": "put USB miners that nobody drives in reset; all, or those of --device",
     "unlatch": "let a USB miner start again that is kept off for safety: unlatch SERIAL",
 }

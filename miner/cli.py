@@ -82,8 +82,6 @@ def _run(arguments: Arguments, loaded: Loaded) -> int:
             return _off(configuration)
         case "unlatch":
             return _unlatch(configuration, arguments.serial or "")
-        case "tune":
-            return _tune(configuration)
         case "mine":
             return _mine(arguments, loaded)
 
@@ -105,20 +103,6 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
                 stream.flush()
         os._exit(status)
     return status
-
-
-def _tune(configuration: Configuration) -> int:
-    from miner.tune import tune  # noqa: PLC0415  as above
-
-    path = configuration.safety.interlock
-    if path and (why := why_open_within(path, SILENT_S)):
-        _complain(f"the interlock {path} is open: {why}")
-        return ExitCode.FAILED
-    try:
-        return tune(locate(configuration.state_dir, os.environ), configuration.seconds)
-    except StateError as error:
-        _complain(str(error))
-        return ExitCode.FAILED
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:

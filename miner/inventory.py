@@ -12,9 +12,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from backends import registry
-from backends.base import Backend, BackendError, Device, DeviceInfo, Host
+from backends.base import AbsenceHint, Backend, BackendError, Device, DeviceInfo, Host
 from miner.config import Configuration
+
+log = structlog.get_logger(__name__)
 
 PATIENCE_S = 10.0  # with a backend that looks once more: a driver that hangs must not keep the miner from its end
 
@@ -53,8 +57,8 @@ class Inventory:
         """What backends without any device would tell an operator who asked for them alone."""
         if len(self.backends) != 1 or self.found:
             return ()
-        hint = getattr(self.backends[0], "absent", None)
-        return (hint,) if isinstance(hint, str) else ()
+        (backend,) = self.backends
+        return (backend.absent,) if isinstance(backend, AbsenceHint) and isinstance(backend.absent, str) else ()
 
     @property
     def infos(self) -> tuple[DeviceInfo, ...]:
@@ -80,7 +84,10 @@ class Inventory:
 
 
 def begin_inventory(configuration: Configuration, host: Host, of: type[Any] = object) -> Inventory:
-    """Load the configured backends and have those of this type look; all of them are late yet."""
+    """Load the configured backends and start the probes of those of this type, none of which is awaited here.
+
+    A backend that cannot be loaded, configured or constructed becomes a failure; the others go on.
+    """
     names = registry.names() if configuration.backend == "auto" else [configuration.backend]
     backends: list[Backend] = []
     failures: list[str] = []
@@ -92,6 +99,8 @@ def begin_inventory(configuration: Configuration, host: Host, of: type[Any] = ob
                 backends.append(made)
         except BackendError as error:
             failures.append(f"{name}: {error}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in's defect
+            failures.append(f"{name}: setting it up failed: {_described(error)}")
     return Inventory((), tuple(failures), tuple(backends), tuple(map(_look, backends)))
 
 
@@ -109,12 +118,26 @@ def _look(backend: Backend) -> Look:
 
     def probe() -> None:
         try:
-            answer.set_result(backend.probe())
+            answer.set_result(_devices(backend))
         except BaseException as error:  # noqa: BLE001  one broken driver must not hide the others' devices
             answer.set_exception(error)
 
     threading.Thread(target=probe, name=f"{backend.name}-probe", daemon=True).start()
     return Look(backend, answer)
+
+
+def _devices(backend: Backend) -> list[DeviceInfo]:
+    """What the backend's probe returns, if it is a list of devices; raises TypeError otherwise."""
+    devices: object = backend.probe()
+    if not isinstance(devices, list):
+        raise TypeError(f"probe() returned {type(devices).__name__}, not a list")
+    if wrong := next((device for device in devices if not isinstance(device, DeviceInfo)), None):
+        raise TypeError(f"probe() listed {type(wrong).__name__}, not a DeviceInfo")
+    return devices
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
@@ -125,12 +148,21 @@ def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
     found, failures = [x for x in before.found if x.backend.name not in told], list(before.failures)
     for look in ended:
         if error := look.answer.exception():
-            failures.append(f"{look.backend.name}: looking for devices failed: {type(error).__name__}: {error}")
+            failures.append(f"{look.backend.name}: looking for devices failed: {_described(error)}")
         else:
             found += [Found(look.backend, info) for info in look.answer.result()]
     order = {backend.name: place for place, backend in enumerate(before.backends)}
     found.sort(key=lambda one: order[one.backend.name])
-    return Inventory(tuple(found), tuple(failures), before.backends, late)
+    # Of devices that share an id, the one whose backend the id names keeps it, else the first.
+    named = [one for one in found if one.info.id.partition(":")[0] == one.backend.name]
+    owners = {one.info.id: one for one in (*reversed(found), *reversed(named))}
+    failures += [
+        f"{one.backend.name}: its device {one.info.id} has the id of a device of {owners[one.info.id].backend.name}"
+        for one in found
+        if owners[one.info.id] is not one
+    ]
+    unique = tuple(one for one in found if owners[one.info.id] is one)
+    return Inventory(unique, tuple(failures), before.backends, late)
 
 
 class Watch:
@@ -147,7 +179,7 @@ class Watch:
         late = {look.backend.name for look in inventory.late}
         for backend in inventory.backends:
             if backend.name not in late | self._cancels.keys():
-                self._cancels[backend.name] = backend.watch(self._changed)
+                self._cancels[backend.name] = self._begin(backend)
         awaited = {look.answer for look in inventory.late}
         for answer in awaited - self._awaited:
             answer.add_done_callback(self._answered)
@@ -155,8 +187,22 @@ class Watch:
 
     def end(self) -> None:
         self._ended = True
-        for cancel in self._cancels.values():
-            cancel()
+        for name, cancel in self._cancels.items():
+            try:
+                cancel()
+            except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in's defect
+                log.warning("backend_watch_failed", backend=name, error=_described(error))
+
+    def _begin(self, backend: Backend) -> Callable[[], None]:
+        """Start the backend's watch; what ends it. A backend whose watch fails is not asked again."""
+        try:
+            cancel: object = backend.watch(self._changed)
+            if callable(cancel):
+                return cancel
+            raise TypeError(f"watch() returned {type(cancel).__name__}, not a function")  # noqa: TRY301  as others
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in's defect
+            log.warning("backend_watch_failed", backend=backend.name, error=_described(error))
+            return lambda: None
 
     def _answered(self, _answer: Future[list[DeviceInfo]]) -> None:
         if not self._ended:

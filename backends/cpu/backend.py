@@ -11,7 +11,7 @@ from . import cores
 from .cache import NO_CACHE, KernelCache, find_cache, open_cache
 from .choice import choose, read, reasons
 from .device import CpuDevice
-from .dispatch import TUNED, Candidate, candidates
+from .dispatch import Candidate, candidates
 from .forge import Forge
 from .options import CpuOptions
 from .priority import give_way
@@ -40,11 +40,10 @@ class CpuBackend:
         try:
             state = self._host.state_dir
             cache = find_cache(state, native.host_features()) if state else NO_CACHE
-            found = self._candidates(cache)
+            found = self._candidates()
             details += _kernels(found, cache)
             if not any(x.unusable is None for x in found):
                 unusable = "; ".join(f"{x.name}: {x.unusable}" for x in found)
-                unusable = unusable or f"{TUNED}: nothing was tuned for this processor yet; run miner tune"
         except native.NativeError as e:
             unusable = str(e)
         return [
@@ -66,7 +65,7 @@ class CpuBackend:
             raise BackendError(f"{_ID} cannot mine: {info.unusable}")
         cache = self._cache()
         forge = Forge(
-            Workshop(self._candidates(cache), cache, cores.model(), log=self._host.log),
+            Workshop(self._candidates(), cache, cores.model(), log=self._host.log),
             settle=lambda: give_way(self._options.priority),
             log=self._host.log,
         )
@@ -94,8 +93,8 @@ class CpuBackend:
         asked = self._options.threads is not None or threads == len(ranked)
         return cores.placement(threads, ranked) if self._options.affinity and asked else [None] * threads
 
-    def _candidates(self, cache: KernelCache) -> list[Candidate]:
-        return [x for x in candidates(cache=cache) if self._options.kernel in {None, x.name, x.family}]
+    def _candidates(self) -> list[Candidate]:
+        return [x for x in candidates() if self._options.kernel in {None, x.name}]
 
     def _cache(self) -> KernelCache:
         if self._host.state_dir is None:

@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 
 from native import Features, Kernel, UnusableKernelError, host_features
 
-from . import templates
 from .cache import NO_CACHE, KernelCache
-from .cores import model
 from .proof import ProofError, prove
-from .templates import Tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,6 @@ class Candidate:
     midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
     quarters, and 32 hardly more than 16.
     mixes: SHA instructions stand between vector instructions with the upper halves of the same registers in use.
-    tuned: the templates that it is made of, if it was made for this processor.
     """
 
     name: str
@@ -31,25 +27,19 @@ class Candidate:
     unusable: str | None = None
     midstates: int = 16
     mixes: bool = False
-    tuned: Tuned | None = None
-
-    @property
-    def family(self) -> str:
-        """What operators call it, whatever templates were found."""
-        return self.name.partition("@")[0]
 
 
 # By speed where it is known, fastest first: what is tried first, and wins where measurements do not differ.
 # Narrower vectors compile no faster: the code is as long, and without AVX-512 longer. Eight lanes with explicit ternary
 # logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
 _SHA = ("sha", "sse4.1")
-SCHEDULED = (*_SHA, "avx512f", "avx512vl", "avx512bw")
+_SCHEDULED = (*_SHA, "avx512f", "avx512vl", "avx512bw")
 _ALL = (
-    Candidate("scheduled8", SCHEDULED, 0.5, mixes=True),
+    Candidate("scheduled8", _SCHEDULED, 0.5, mixes=True),
     Candidate("scheduled8-avx2", (*_SHA, "avx2"), 0.5, mixes=True),
     Candidate("hybrid8", _SHA, 1.2, mixes=True),
     Candidate("avx512x16", ("avx512f",), 1.2),
-    Candidate("scheduled8-high", SCHEDULED, 0.6),
+    Candidate("scheduled8-high", _SCHEDULED, 0.6),
     Candidate("scheduled4", (*_SHA, "avx2"), 0.5),
     Candidate("sha4", _SHA, 0.45),
     Candidate("avx2x8", ("avx2",), 1.5),
@@ -57,23 +47,19 @@ _ALL = (
     Candidate("scalar", (), 1.1, midstates=1),
 )
 _ARM = (Candidate("arm4", ("sha2",), 0.45),)
-TUNED = "tuned8"
 # Where mixing is known to cost nothing. Elsewhere it may cost a hundred cycles an instruction: those go last.
 _MIXERS = "znver"
 
 
-def candidates(features: Features | None = None, cache: KernelCache = NO_CACHE) -> tuple[Candidate, ...]:
+def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
     """Every search there is, with the reason where this machine (or `features`) cannot run it.
 
-    Best first by reputation: that holds until they were measured. cache: where the templates tuned for this processor
-    are remembered, if there are any.
+    The order is by reputation, best first. It holds until the candidates have been measured.
     """
     features = features or host_features()
     there: Sequence[Candidate] = (*_ARM, *_ALL) if features.architecture == "aarch64" else _ALL
     if not features.cpu.startswith(_MIXERS):
         there = sorted(there, key=lambda x: x.mixes)
-    if tuned := templates.read(cache.folder, model()):
-        there = [Candidate(f"{TUNED}@{tuned.digest}", SCHEDULED, 0.5, tuned=tuned), *there]
     return tuple(_judged(candidate, features) for candidate in there)
 
 
@@ -99,11 +85,6 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
         compile_scan,
     )
     from native.loop import SCRATCH_WORDS  # noqa: PLC0415
-    from native.scheduled import Scheduled  # noqa: PLC0415
-
-    if tuned := candidate.tuned:
-        for name, template in ((candidate.name, tuned.one), (candidate.name + "+", tuned.many)):
-            LOWERINGS.setdefault(name, Scheduled(several=name.endswith("+"), template=template))
 
     features = features or host_features()
     folder = cache.folder_for

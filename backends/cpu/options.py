@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from .dispatch import TUNED, candidates
+from .dispatch import candidates
 from .priority import Priority
 
 
@@ -24,7 +24,7 @@ class CpuOptions(BaseModel):
     @field_validator("kernel")
     @classmethod
     def _known(cls, kernel: str | None) -> str | None:
-        known = [TUNED, *(candidate.name for candidate in candidates())] if kernel is not None else []
+        known = [candidate.name for candidate in candidates()] if kernel is not None else []
         if kernel is not None and kernel not in known:
             raise ValueError(f"no such kernel; there are {', '.join(known)}")
         return kernel

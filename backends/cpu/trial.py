@@ -36,7 +36,7 @@ class Answer(BaseModel):
 def carry_out(folder: Path, task: TASKS, names: list[str]) -> Answer:
     """Compile and examine these kernels, or measure them against each other."""
     cache = KernelCache(folder)
-    chosen = [x for x in candidates(cache=cache) if x.name in names]
+    chosen = [x for x in candidates() if x.name in names]
     try:
         kernels = {x.name: NativeSearch(load(x, cache)) for x in chosen}
     except native.KernelError as error:

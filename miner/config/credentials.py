@@ -14,16 +14,17 @@ from typing import Any
 from miner.printable import printable
 
 from . import files
+from .facts import keys
 from .hearing import Findings, KeyPath, Rank, Said
+from .model import Configuration, Pool
 from .payout import is_foreign
 from .pool_url import PoolUrl, parsed
 from .problems import ConfigError, Origin, said
 
-_NODE = ("cookie_file", "also_submit")  # only a node has these
-_STRATUM = ("proxy", "suggest_difficulty", "require_payout")  # only a Stratum pool
-_TLS = ("ca_file", "insecure")
-_FILES = ("cookie_file", "ca_file")
-_SHARED = ("user", "password", "address", *_NODE, *_STRATUM, *_TLS)
+_READ_HERE = "password_file"  # its first line is handed on as the password
+_KEYS = keys(Pool)
+_SHARED = tuple(name for name in Configuration.model_fields if name in _KEYS and name != _READ_HERE)
+_FILES = tuple(key.name for key in _KEYS.values() if key.is_path and key.name != _READ_HERE)
 
 
 @dataclass(slots=True)
@@ -172,12 +173,9 @@ def _url_in(entry: object) -> PoolUrl | None:
 
 
 def _concerns(key: str, url: PoolUrl | None) -> bool:
-    """Whether an option that was said for all is one that this pool has."""
-    kind = url.kind if url else None
-    for keys, has in ((_NODE, kind and kind.node), (_STRATUM, kind and kind.stratum), (_TLS, kind and kind.tls)):
-        if key in keys and not has:
-            return False
-    return True
+    """Whether a key that was set for all pools is one that this pool has."""
+    only = _KEYS[key].only
+    return only is None or (url is not None and only.includes(url.kind))
 
 
 def _origin(told: Said, key: str, number: int) -> Origin:

@@ -21,27 +21,15 @@ from miner.printable import printable
 
 from . import files
 from .credentials import Credentials, PoolTable
+from .facts import keys
 from .hearing import CONFIG_VARIABLE, Findings, Hearing, KeyPath, Said
 from .meter_tables import meter_keys, meter_origin, meter_tables
-from .model import DEVICE, HOST, PATHS, PREFIX, STRATUM_ONLY, Configuration, Pool, options
+from .model import DEVICE, HOST, PREFIX, Configuration, Pool, live_keys, options
 from .payout import address_problem, networks_of
 from .pool_url import EMBEDDED
 from .power import METERS, SECTIONS, Alarms, Power, Tariff, Window
 from .problems import ConfigError, Origin, displayed, is_secret, nearest, rightly, said
 from .safety import Safety
-
-# What a reload takes over.
-_LIVE: tuple[str, ...] = (
-    "pool",
-    "user",
-    "password",
-    "password_file",
-    "cookie_file",
-    "also_submit",
-    "address",
-    "network",
-)
-_LIVE += ("ca_file", "insecure", "proxy", "suggest_difficulty", "require_payout")
 
 _TABLES: Mapping[str, type[BaseModel]] = {
     "power": Power,
@@ -116,9 +104,10 @@ def reload(
     was, now = previous.configuration, fresh.configuration
     if was.consented and not now.consented:
         raise ConfigError("no pool is named any more; the pools stay as they were")
-    waiting = [key for key in Configuration.model_fields if key not in _LIVE and getattr(was, key) != getattr(now, key)]
+    live = live_keys()
+    waiting = [key for key in Configuration.model_fields if key not in live and getattr(was, key) != getattr(now, key)]
     warnings = [f"{key} ({fresh.origin(key)}) has changed; that takes effect at the next start" for key in waiting]
-    merged = was.model_copy(update={key: getattr(now, key) for key in _LIVE})
+    merged = was.model_copy(update={key: getattr(now, key) for key in live})
     return replace(fresh, configuration=merged, warnings=(*fresh.warnings, *warnings))
 
 
@@ -163,13 +152,24 @@ class _Judge:
         raw["backends"] = self._sections()
         try:
             configuration = Configuration.model_validate(raw)
-        except ValidationError as errors:
-            self._findings.problems += [self._sentence(error) for error in errors.errors(include_url=False)]
-        else:
-            self._judge(configuration)
-            if not self._findings.problems:
-                return configuration
+        except ValidationError as invalid:
+            errors = invalid.errors(include_url=False)
+            self._findings.problems += [self._sentence(error) for error in errors]
+            configuration = self._rest(raw, [error["loc"] for error in errors])
+        self._judge(configuration)
+        if not self._findings.problems:
+            return configuration
         raise ConfigError(*dict.fromkeys(self._findings.problems))
+
+    def _rest(self, raw: Mapping[str, Any], wrong: Sequence[tuple[str | int, ...]]) -> Configuration:
+        """The configuration without the keys, pools and meters that are wrong, so that the rest is judged as well."""
+        pools = {place[1] for place in wrong if place[0] == "pool" and len(place) > 1}
+        dropped = {place[0] for place in wrong if place[0] != "pool" or len(place) == 1}
+        rest = {key: value for key, value in raw.items() if key not in dropped}
+        self._pools = [] if "pool" in dropped else [each for n, each in enumerate(self._pools) if n not in pools]
+        if "pool" in rest:
+            rest["pool"] = [table.values for table in self._pools]
+        return Configuration.model_validate(rest)
 
     def _sections(self) -> dict[str, Any]:
         """Each backend's options, validated by the backend's own model."""
@@ -199,7 +199,9 @@ class _Judge:
                 self._sentence({**error, "loc": ("backends", name, *error["loc"])}, known)
                 for error in errors.errors(include_url=False)
             ]
-            return None
+        except Exception as error:  # a plug-in's validator may raise anything
+            raise BackendError(f"its options cannot be validated: {type(error).__name__}: {error}") from error
+        return None
 
     def _no_backend(self, name: str) -> str | None:
         built = self._registry.names()
@@ -218,21 +220,11 @@ class _Judge:
                 problems.append(f"{table.origins['']}: {pool.url} needs an address to pay to; {_told_by('address')}")
             if pool.url.kind.needs_user and pool.user is None:
                 problems.append(f"{table.origins['']}: {pool.url} needs a user; {_told_by('user')}")
-            for key, has, what in (
-                ("name", not pool.url.kind.local, "pool or node"),
-                ("cookie_file", pool.url.kind.node, "node"),
-                ("also_submit", pool.url.kind.node, "node"),
-                ("ca_file", pool.url.kind.tls, "TLS connection"),
-                ("insecure", pool.url.kind.tls, "TLS connection"),
-                ("proxy", pool.url.kind.stratum, "Stratum pool"),
-                ("suggest_difficulty", pool.url.kind.stratum, "Stratum pool"),
-                ("require_payout", pool.url.kind.stratum, "Stratum pool"),
-            ):
-                if getattr(pool, key) and not has:
-                    problems.append(f"{table.origins[key]}: {pool.url} is no {what} and has no {key}")
-            for key in STRATUM_ONLY:
-                if key in table.origins and not pool.url.kind.stratum:
-                    problems.append(f"{table.origins[key]}: {pool.url} is no Stratum pool and has no {key}")
+            problems += [
+                f"{table.origins[key.name]}: {pool.url} is no {key.only.value} and has no {key.name}"
+                for key in keys(Pool).values()
+                if key.only and not key.only.includes(pool.url.kind) and getattr(pool, key.name) != key.default
+            ]
             problems += _misplaced(table, pool)
             if pool.require_payout and pool.address is None:
                 problems.append(f"{table.origins['require_payout']}: no address to require; {_told_by('address')}")
@@ -248,7 +240,7 @@ class _Judge:
                 problems.append(f"{table.origins['address']}: {wrong}")
         self._judge_quotas(configuration)
         self._judge_metrics(configuration)
-        if configuration.address is None or self._pools:
+        if configuration.address is None or ("pool",) in self._heard:
             return
         if wrong := address_problem(configuration.address, networks_of(EMBEDDED, None)):
             problems.append(f"{self._heard['address',].origin}: {wrong}")
@@ -259,9 +251,9 @@ class _Judge:
             for key, other in (pair, pair[::-1]):
                 if getattr(configuration, key) is None:
                     continue
-                if getattr(configuration, other) is None:
+                if (other,) not in self._heard:
                     self._findings.problems.append(f"{self._heard[key,].origin}: {other} is missing beside it")
-                if configuration.metrics is None:
+                if ("metrics",) not in self._heard:
                     self._findings.warnings.append(f"{self._heard[key,].origin}: counts only with metrics")
         if ":" in (configuration.metrics_user or ""):
             origin = self._heard["metrics_user",].origin
@@ -337,7 +329,8 @@ def _misplaced(table: PoolTable, pool: Pool) -> list[str]:
 
 
 def _placed(key: str, told: Said) -> object:
-    return str(told.path(told.value)) if key in PATHS and isinstance(told.value, str) and told.value else told.value
+    is_path = key in Configuration.model_fields and keys(Configuration)[key].is_path
+    return str(told.path(told.value)) if is_path and isinstance(told.value, str) and told.value else told.value
 
 
 def _safety(told: Said) -> object:

@@ -9,34 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
-from backends.base import Backend
+from backends.base import Backend, BackendError
 from miner.chain.network import Network
 
 from .endpoint import Endpoint
+from .facts import Only, secrets_in
 from .pool_url import EMBEDDED, PoolUrl
-from .power import Alarms, AnyMeter, ModbusMeter, Power, Tariff
+from .power import Alarms, AnyMeter, Power, Tariff
 from .safety import Safety
 from .text import File, Secret, Text, from_text
 
 PREFIX = "MINER_"
-PATHS = (
-    *("password_file", "cookie_file", "ca_file", "summary", "share_log", "state_dir"),
-    *("metrics_password_file", "metrics_cert", "metrics_key"),
-)
 HOST, DEVICE = "{host}", "{device}"  # what stands for the machine's and a device's name in a user and password
-# Of a pool's keys those that are said of it alone, and have a default.
-STRATUM_ONLY = ("version_bits", "minimum_difficulty", "follow_redirects", "share_rate", "share_burst")
 _LONGEST_NAME = 64  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How an option is told on the command line and in the environment."""
+    """How an option is given on the command line and in the environment, and whether a reload takes it over."""
 
     group: str
     metavar: str = "TEXT"
+    live: bool = False  # a reload takes over its new value
     numeric: bool = False
     switch: bool = False  # the flag alone says true
     separator: str | None = None  # what separates a list's items in a variable; the flag is repeated instead
@@ -88,31 +84,47 @@ class Pool(_Section):
     url: Annotated[InstanceOf[PoolUrl], from_text(PoolUrl.parse)] = Field(
         description="where: embedded:, synthetic:, or SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH]"
     )
-    name: Name | None = Field(None, description="what it is called in logs, metrics and the ledger, instead of its URL")
+    name: Annotated[Name | None, Only.REMOTE] = Field(
+        None, description="what it is called in logs, metrics and the ledger, instead of its URL"
+    )
     user: Text | None = Field(None, description="the account or worker there")
     password: Secret | None = Field(None, description="its password")
     password_file: File | None = Field(None, description="a file whose first line is the password")
     address: Text | None = Field(None, description="the payout address, for sources that let the miner build blocks")
-    cookie_file: File | None = Field(None, description="a node's cookie file, instead of user and password")
-    also_submit: tuple[NodeUrl, ...] = Field((), description="further nodes that found blocks are handed to")
-    ca_file: File | None = Field(None, description="a certificate to trust instead of the system's, for TLS")
-    insecure: bool = Field(False, strict=True, description="do not verify who is at the other end of TLS")
-    proxy: Secret | None = Field(None, description="reach a Stratum pool through socks5:// or http://HOST:PORT")
-    suggest_difficulty: Difficulty | None = Field(None, description="what to ask a Stratum pool for")
-    require_payout: bool = Field(
+    cookie_file: Annotated[File | None, Only.NODE] = Field(
+        None, description="a node's cookie file, instead of user and password"
+    )
+    also_submit: Annotated[tuple[NodeUrl, ...], Only.NODE] = Field(
+        (), description="further nodes that found blocks are handed to"
+    )
+    ca_file: Annotated[File | None, Only.TLS] = Field(
+        None, description="a certificate to trust instead of the system's, for TLS"
+    )
+    insecure: Annotated[bool, Only.TLS] = Field(
+        False, strict=True, description="do not verify who is at the other end of TLS"
+    )
+    proxy: Annotated[Secret | None, Only.STRATUM] = Field(
+        None, description="reach a Stratum pool through socks5:// or http://HOST:PORT"
+    )
+    suggest_difficulty: Annotated[Difficulty | None, Only.STRATUM] = Field(
+        None, description="what to ask a Stratum pool for"
+    )
+    require_payout: Annotated[bool, Only.STRATUM] = Field(
         False, strict=True, description="refuse jobs of a Stratum pool that do not pay the address"
     )
-    version_bits: Literal["auto", "or", "xor", "replace", "off"] = Field(
+    version_bits: Annotated[Literal["auto", "or", "xor", "replace", "off"], Only.STRATUM] = Field(
         "auto", description="what a Stratum pool does with submitted version bits, or off: roll none"
     )
-    minimum_difficulty: Difficulty | None = Field(None, description="ask a Stratum pool for no less than this")
-    follow_redirects: bool = Field(
+    minimum_difficulty: Annotated[Difficulty | None, Only.STRATUM] = Field(
+        None, description="ask a Stratum pool for no less than this"
+    )
+    follow_redirects: Annotated[bool, Only.STRATUM] = Field(
         True, strict=True, description="go where a Stratum pool sends us, on its own host or below"
     )
-    share_rate: float = Field(
+    share_rate: Annotated[float, Only.STRATUM] = Field(
         100.0, strict=True, gt=0, allow_inf_nan=False, description="shares a second that a Stratum pool is sent at most"
     )
-    share_burst: Count = Field(1000, description="how many it may be sent at once")
+    share_burst: Annotated[Count, Only.STRATUM] = Field(1000, description="how many it may be sent at once")
     quota: float | None = Field(
         None, strict=True, ge=0, allow_inf_nan=False, description="its part of the work, beside the other pools' parts"
     )
@@ -127,41 +139,43 @@ class Configuration(_Section):
     device: Annotated[tuple[Text, ...], Told(_WITH, "WHICH", separator=",")] = Field(
         (), description="mine with this device only: index, id, kind or part of the model's name; repeatable"
     )
-    pool: Annotated[tuple[Pool, ...], Told(_WHAT_FOR, "URL", separator=" ")] = Field(
+    pool: Annotated[tuple[Pool, ...], Told(_WHAT_FOR, "URL", separator=" ", live=True)] = Field(
         (), description="where work comes from: embedded:, synthetic:, ...; repeatable, the first is preferred"
     )
-    user: Annotated[Text | None, Told(_WHAT_FOR)] = Field(None, description="the account or worker at the pools")
-    password: Annotated[Secret | None, Told(_WHAT_FOR)] = Field(
+    user: Annotated[Text | None, Told(_WHAT_FOR, live=True)] = Field(
+        None, description="the account or worker at the pools"
+    )
+    password: Annotated[Secret | None, Told(_WHAT_FOR, live=True)] = Field(
         None,
         description="its password; everybody on this machine can see it in ps, "
         "so rather use MINER_PASSWORD or a password file",
     )
-    password_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+    password_file: Annotated[File | None, Told(_WHAT_FOR, "FILE", live=True)] = Field(
         None, description="a file whose first line is the password"
     )
-    address: Annotated[Text | None, Told(_WHAT_FOR)] = Field(
+    address: Annotated[Text | None, Told(_WHAT_FOR, live=True)] = Field(
         None, description="the payout address, for sources that let the miner build blocks"
     )
-    cookie_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+    cookie_file: Annotated[File | None, Told(_WHAT_FOR, "FILE", live=True)] = Field(
         None,
         description="a node's cookie file, instead of user and password (default: the one in ~/.bitcoin)",
     )
-    also_submit: Annotated[tuple[NodeUrl, ...], Told(_WHAT_FOR, "URL", separator=" ")] = Field(
+    also_submit: Annotated[tuple[NodeUrl, ...], Told(_WHAT_FOR, "URL", separator=" ", live=True)] = Field(
         (), description="hand found blocks to this node as well: rpc+http://USER:PASSWORD@HOST:PORT; repeatable"
     )
-    ca_file: Annotated[File | None, Told(_WHAT_FOR, "FILE")] = Field(
+    ca_file: Annotated[File | None, Told(_WHAT_FOR, "FILE", live=True)] = Field(
         None, description="trust this certificate instead of the system's, for pools and nodes over TLS"
     )
-    insecure: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True)] = Field(
+    insecure: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True, live=True)] = Field(
         False, strict=True, description="do not verify who is at the other end of TLS"
     )
-    proxy: Annotated[Secret | None, Told(_WHAT_FOR, "URL")] = Field(
+    proxy: Annotated[Secret | None, Told(_WHAT_FOR, "URL", live=True)] = Field(
         None, description="reach Stratum pools through socks5://HOST:PORT or http://HOST:PORT"
     )
-    suggest_difficulty: Annotated[Difficulty | None, Told(_WHAT_FOR, "N", numeric=True)] = Field(
+    suggest_difficulty: Annotated[Difficulty | None, Told(_WHAT_FOR, "N", numeric=True, live=True)] = Field(
         None, description="ask Stratum pools for this difficulty"
     )
-    require_payout: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True)] = Field(
+    require_payout: Annotated[bool, Told(_WHAT_FOR, switch=True, numeric=True, live=True)] = Field(
         False, strict=True, description="refuse jobs of Stratum pools that do not pay --address"
     )
     strategy: Annotated[Literal["failover", "quota", "rotate"], Told(_WHAT_FOR, "NAME")] = Field(
@@ -179,7 +193,9 @@ class Configuration(_Section):
         allow_inf_nan=False,
         description="how long a preferred pool must be up again before work returns to it",
     )
-    network: Annotated[Annotated[InstanceOf[Network], from_text(_network)] | None, Told(_WHAT_FOR, "NAME")] = Field(
+    network: Annotated[
+        Annotated[InstanceOf[Network], from_text(_network)] | None, Told(_WHAT_FOR, "NAME", live=True)
+    ] = Field(
         None,
         description="insist on this network: mainnet, testnet3, testnet4, signet or regtest (default: the source's)",
     )
@@ -253,17 +269,19 @@ class Configuration(_Section):
         return all(pool.url.kind.worthless for pool in self.pools)
 
     def options_of(self, backend: type[Backend]) -> Any:
-        """The backend's own validated options, its defaults where nothing was said."""
-        return self.backends[backend.name] if backend.name in self.backends else backend.Options()
+        """The backend's own validated options, or its defaults. Raises BackendError where a key has no default."""
+        if backend.name in self.backends:
+            return self.backends[backend.name]
+        try:
+            return backend.Options()
+        except ValidationError as error:
+            lacking = ", ".join(".".join(map(str, each["loc"])) for each in error.errors(include_url=False))
+            raise BackendError(f"[backends.{backend.name}] must set {lacking}") from error
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret in force, for the log's redaction."""
-        held = [self.password, *(pool.password for pool in self.pool), *(pool.url.password for pool in self.pool)]
-        held += [url.password for pool in self.pool for url in pool.also_submit]
-        held += [meter.password for meter in self.meter if not isinstance(meter, ModbusMeter)]
-        held += [self.proxy, *(pool.proxy for pool in self.pool)]
-        return tuple(dict.fromkeys(secret.get_secret_value() for secret in held if secret is not None))
+        return tuple(dict.fromkeys(secret.get_secret_value() for secret in secrets_in(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +334,11 @@ _SHORTCUTS = (
         "measure anew which form of the search is the fastest on each GPU",
     ),
 )
+
+
+def live_keys() -> tuple[str, ...]:
+    """The top-level keys whose new values a reload takes over."""
+    return tuple(option.name for option in options() if option.told.live)
 
 
 def options() -> tuple[Option, ...]:

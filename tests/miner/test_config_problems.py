@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miner.config import ConfigError, Configuration, options
-from tests.miner.operators import Operator, make_built
+from tests.miner.operators import Operator, PlugInOptions, make_built
 
 MAINNET = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 PRIVATE_KEY = "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ"
@@ -249,6 +249,36 @@ def test_every_problem_is_told_at_once_and_none_twice(operator: Operator) -> Non
     assert all(any(sentence.startswith(start) for sentence in found) for start in starts), found
 
 
+def test_a_wrong_value_hides_no_mistake_elsewhere(operator: Operator) -> None:
+    path = operator.writes(
+        'blocks = 0\nmetrics = "127.0.0.1:1"\nmetrics_cert = "c"\nbackend = "cup"\n'
+        '[[pool]]\nurl = "x:"\n[[pool]]\nurl = "stratum+tcp://a:1"\n[[pool]]\nurl = "embedded:"\nshare_burst = 5\n'
+    )
+    found = problems(operator)
+    for sentence in (
+        f"{path}: blocks is 0: it must be at least 1",
+        f"{path}: metrics_cert: metrics_key is missing beside it",
+        f"{path}: url of [[pool]] 1 is",
+        f"{path}: [[pool]] 2: stratum+tcp://a:1 needs a user",
+        f"{path}: share_burst of [[pool]] 3: embedded: is no Stratum pool and has no share_burst",
+    ):
+        assert sum(each.startswith(sentence) for each in found) == 1, (sentence, found)
+    assert len(found) == 6  # and the backend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'metrics = "127.0.0.1:1"\nmetrics_user = "me"\nmetrics_password_file = 5',
+        'metrics = "127.0.0.1:1"\nmetrics_user = 5\nmetrics_password_file = "f"',
+        f'address = "{MAINNET}"\n[[pool]]\nurl = "x:"',
+    ],
+)
+def test_a_wrong_value_is_not_called_a_missing_one(operator: Operator, text: str) -> None:
+    operator.writes(text)
+    assert len(problems(operator)) == 1
+
+
 def test_a_long_value_is_cut(operator: Operator) -> None:
     (found,) = problems(operator, "--blocks", "x" * 10_000)
     assert len(found) < 150
@@ -348,3 +378,14 @@ def test_whatever_bytes_a_file_holds_it_is_taken_or_refused_in_words(operator: O
     path = operator.writes(content, "any.toml")
     with contextlib.suppress(ConfigError):
         operator.starts("--config", str(Path(path)))
+
+
+def test_a_plug_in_whose_validator_fails_is_a_sentence(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_table: object) -> None:
+        raise KeyError("speed")
+
+    path = operator.writes("blocks = 0\n[backends.my-asic]\nfan = { speed = 1 }")
+    monkeypatch.setattr(PlugInOptions, "model_validate", fails)
+    found = problems(operator)
+    assert f"{path}: backends.my-asic: its options cannot be validated: KeyError: 'speed'" in found
+    assert len(found) == 2

@@ -34,6 +34,22 @@ def easy_source(name: str = "synthetic:") -> SyntheticSource:
     return SyntheticSource(name, EASY, rate=lambda: 20_000.0)
 
 
+class Deliberate(SyntheticSource):
+    """A source that answers each share only when it is drained, as a pool far away might."""
+
+    def __init__(self, name: str = "deliberate") -> None:
+        super().__init__(name, EASY, rate=lambda: 20_000.0)
+        self.waiting: list[Share] = []
+
+    def submit(self, share: Share) -> None:
+        self.waiting.append(share)
+
+    async def drain(self, timeout: float) -> None:
+        while self.waiting:
+            super().submit(self.waiting.pop(0))
+        await super().drain(timeout)
+
+
 class Broken:
     """A source whose code is wrong."""
 
@@ -91,11 +107,32 @@ def test_it_stops_by_itself_when_enough_shares_are_accepted() -> None:
     assert snapshot.devices[0].hits >= 5
 
 
-def test_what_was_found_at_the_end_is_handed_in_and_answered() -> None:
-    engine = engine_for([easy_source()], [SyntheticDevice("a"), SyntheticDevice("b")], Limits(shares=20))
-    run(engine)
+def test_shares_under_way_at_the_end_are_answered_before_the_run_returns() -> None:
+    engine = engine_for([Deliberate()], [SyntheticDevice("a"), SyntheticDevice("b")], Limits())
+    run_until(engine, lambda snapshot: snapshot.sources[0].submitted >= 5)
     source = engine.latest.sources[0]
-    assert source.submitted == source.accepted + source.stale + sum(source.rejected.values())
+    assert source.submitted == source.accepted + source.stale
+    assert source.accepted >= 5
+    assert source.rejected == {}
+
+
+def test_shares_under_way_are_answered_before_a_reload_takes_their_pool_out() -> None:
+    leaving = Deliberate("leaving")
+    engine = engine_for([leaving], [SyntheticDevice()], Limits())
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.run())
+        async with asyncio.timeout(60):
+            while len(leaving.waiting) < 3:
+                await asyncio.sleep(0.02)
+            await engine.replace_sources([easy_source("staying")])
+        engine.stop()
+        await task
+
+    asyncio.run(main())
+    left = next(source for source in engine.latest.sources if source.name == "leaving")
+    assert left.accepted >= 3
+    assert left.rejected == {}
 
 
 def test_a_watcher_that_fails_ends_neither_the_mining_nor_what_others_see() -> None:

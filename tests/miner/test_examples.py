@@ -135,7 +135,7 @@ def test_the_reference_lists_every_flag_as_help_does(capsys: pytest.CaptureFixtu
         parse(["--help"])
     helped = re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+(?: [A-Z:]+)?)", capsys.readouterr().out)
     listed = re.findall(r"(?m)^\| `([^`]+)` \|", COMMAND_LINE)
-    assert sorted(listed) == sorted([*helped, "mine", "devices", "check", "ledger", "off", "unlatch", "tune"])
+    assert sorted(listed) == sorted([*helped, "mine", "devices", "check", "ledger", "off", "unlatch"])
     mentioned = set(re.findall(r"`(--[a-z-]+)", COMMAND_LINE + CONFIGURATION))
     assert mentioned == {flag.split(maxsplit=1)[0] for flag in helped}
 

@@ -195,11 +195,6 @@ def test_check_says_how_the_interlock_stands(folder: Path, capsys: pytest.Captur
     assert f"interlock {folder / 'key'}: closed\n" in capsys.readouterr().out
 
 
-def test_with_the_interlock_open_nothing_is_tuned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tune", "--seconds", "1"]) == 1
-    assert f"the interlock {folder / 'key'} is open: it cannot be read" in capsys.readouterr().err
-
-
 def test_the_miner_gives_no_device_power_until_the_contact_is_closed_and_takes_it_when_it_opens(
     tmp_path: Path, kernels: Path
 ) -> None:

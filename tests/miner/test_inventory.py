@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from backends.base import BackendError, DeviceInfo, Host, Kind
 from miner import inventory
@@ -268,6 +269,84 @@ def test_one_named_backend_is_the_only_one_that_looks(
     alone = take_inventory(cast("Configuration", Configuration.model_validate({"backend": "b-quick"})), Host())
     assert [info.id for info in alone.infos] == ["b-quick:0"]
     assert slow.probes == 0
+
+
+class _Demanding(BaseModel):
+    port: int
+    baud: int = 9600
+
+
+class _Broken(_Backend):
+    """A plug-in with one defect."""
+
+    def __init__(self, defect: str) -> None:
+        super().__init__("a-broken")
+        self.defect = defect
+        if defect == "options":
+            self.Options = _Demanding
+
+    def __call__(self, _options: object, _host: Host) -> _Backend:
+        if self.defect == "constructor":
+            raise ValueError("no such port")
+        if self.defect == "leaves":
+            raise SystemExit(3)
+        return self
+
+    def probe(self) -> list[DeviceInfo]:
+        if self.defect == "probe":
+            return cast("list[DeviceInfo]", iter(()))
+        if self.defect == "devices":
+            return cast("list[DeviceInfo]", ["a-broken:0"])
+        if self.defect == "id":
+            return [DeviceInfo("b-quick:0", "a-broken", Kind.CPU, "an impostor"), *super().probe()]
+        return super().probe()
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        super().watch(changed)
+        if self.defect == "watch":
+            raise OSError("no inotify")
+        return cast("Callable[[], None]", None) if self.defect == "watch returns" else self.cancel
+
+    def cancel(self) -> None:
+        if self.defect == "cancel":
+            raise RuntimeError("never begun")
+
+
+@pytest.mark.parametrize(
+    ("defect", "sentence"),
+    [
+        ("constructor", "a-broken: setting it up failed: ValueError: no such port"),
+        ("leaves", "a-broken: setting it up failed: SystemExit: 3"),
+        ("options", "a-broken: [backends.a-broken] must set port"),
+        ("probe", "a-broken: looking for devices failed: TypeError: probe() returned tuple_iterator, not a list"),
+        ("devices", "a-broken: looking for devices failed: TypeError: probe() listed str, not a DeviceInfo"),
+        ("id", "a-broken: its device b-quick:0 has the id of a device of b-quick"),
+    ],
+)
+def test_a_broken_plug_in_is_a_sentence_and_spoils_no_other(
+    quick: _Backend, monkeypatch: pytest.MonkeyPatch, defect: str, sentence: str
+) -> None:
+    monkeypatch.setattr(inventory, "registry", _Registry(_Broken(defect), quick, _Backend("c-whole")))
+    whole = take_inventory(AUTO, Host())
+    assert whole.failures == (sentence,)
+    assert {"b-quick:0", "c-whole:0"} <= {one.info.id for one in whole.found if one.backend.name != "a-broken"}
+    assert len({info.id for info in whole.infos}) == len(whole.infos)
+
+
+@pytest.mark.parametrize("defect", ["watch", "watch returns", "cancel"])
+def test_a_plug_in_whose_watch_is_broken_keeps_no_other_from_being_watched(
+    quick: _Backend, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    broken = _Broken(defect)
+    monkeypatch.setattr(inventory, "registry", _Registry(broken, quick))
+    devices = take_inventory(AUTO, Host())
+    watch = Watch(lambda: None)
+    with capture_logs() as logs:
+        for _ in range(2):
+            watch.follow(devices)
+        watch.end()
+    assert (broken.watched, quick.watched) == (1, 1)
+    assert [line["event"] for line in logs] == ["backend_watch_failed"]
 
 
 class _Site:

@@ -70,6 +70,11 @@ def test_the_time_for_which_the_process_was_stopped_is_no_standstill() -> None:
         assert standstill.handle(snapshot(device(state=State.PAUSED), held=held, now=now)) is None
 
 
+def test_a_device_between_two_jobs_does_not_stand_still() -> None:
+    idle = snapshot(device(state=State.IDLE), device("asic:1", state=State.DEAD))
+    assert shown(Standstill(100.0), idle, seconds=1000) is None
+
+
 def test_what_compiles_does_not_stand_still() -> None:
     starting = snapshot(device(state=State.STARTING), device(state=State.DEAD))
     assert shown(Standstill(100.0), starting, seconds=1000) is None

@@ -176,6 +176,16 @@ def test_a_hash_equal_to_the_network_target_is_a_block_and_one_above_is_not(benc
     assert [found.job.network_target for found in bench.posted] == [hit.hash()]
 
 
+def test_a_hash_equal_to_the_work_s_target_is_good_and_one_above_is_below_it(bench: Bench) -> None:
+    hit = hits(bench.work_on(a_job()), EASY)[0]
+    for share_target, verdict in ((hit.hash(), Verdict.GOOD), (hit.hash() - 1, Verdict.BELOW)):
+        job = a_job(body=ReadyRoot(hit.work.merkle_root), ntime=hit.ntime, share_target=share_target)
+        work = bench.work_on(job)
+        assert work.target == share_target
+        assert bench.feed.found(replace(hit, work=work)) is verdict
+        bench.feed._leases = Leases()  # the root may be leased once more
+
+
 @pytest.mark.parametrize(
     "twist",
     [

@@ -104,6 +104,13 @@ def test_a_single_wrong_digit_is_noticed(share: Share, index: int) -> None:
         prove(Submission(share, params, good.style, ambiguous=False), 0x1FFFE000)
 
 
+def test_a_share_with_another_hash_than_its_header_has_stays_here(share: Share) -> None:
+    """Also where both hashes meet the target."""
+    other = replace(share, hash=share.hash ^ 1)
+    with pytest.raises(ShareUnsound, match=f"found {other.hash:064x}"):
+        prove(compose(other, "me", 0x1FFFE000, Style.DIFFERENCE), 0x1FFFE000)
+
+
 def test_what_does_not_meet_the_target_stays_here(share: Share) -> None:
     harder = replace(share, job=replace(share.job, share_target=share.hash - 1))
     with pytest.raises(ShareUnsound, match="above the target"):

@@ -1,0 +1,90 @@
+"""A driver's decisions, without its threads: a clock to turn, and results that come when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from backends.asic.boards.board import Nonce
+from backends.asic.driver import HASHES, Controls, Driver, Terms
+from backends.asic.health import Health, Silence
+from backends.base import Hit, Verdict, Work
+from backends.testing import FakeFeed, Template
+from tests.backends.asic.fake_board import GAMMA, FakeBoard
+
+EASIER, HARDER = (1 << 252) - 1, (1 << 250) - 1  # one hash in 16, and one in 64
+ONE_IN_16, ONE_IN_64 = 16, 64
+
+
+class Allowed:
+    """Implements `driver.Permit`."""
+
+    allowed = True
+    ceiling_hz = float("inf")
+
+    def look(self) -> None:
+        """Nothing changes with time."""
+
+
+class Rig:
+    """A driver whose board is up, before its first work."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.feed = FakeFeed(Template(target=EASIER))
+        self.terms = Terms(now=lambda: self.now)  # at a board's real pace, the work's target is the ticket
+        self.driver = Driver(
+            FakeBoard(powered=True), self.feed, Controls(525e6), Allowed(), self.terms, lambda *_a, **_k: None
+        )
+        self.driver.health = Health(GAMMA, self.now, Silence(due=1e9))
+
+    def take(self, target: int) -> Work:
+        self.feed.serve(Template(target=target), replace=False)
+        work = self.driver._take()
+        assert work is not None and self.driver._ticket == target
+        return work
+
+    def finds(self, work: Work, *, between: tuple[int, int]) -> int:
+        """Report a result of this work with a hash in this range; the hashes that are claimed for it."""
+        before = self.feed.total
+        hit = next(hit for hit in candidates(work) if between[0] < hit.hash() <= between[1])
+        self.driver._found(Nonce(work, hit.nonce, hit.version, hit.ntime, 0, 0))
+        return self.feed.total - before
+
+
+def candidates(work: Work) -> Iterator[Hit]:
+    for nonce in range(1 << 20):
+        yield Hit(work, nonce, work.version, work.ntime)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_a_result_under_the_ticket_counts_for_the_hashes_that_the_ticket_takes(rig: Rig) -> None:
+    assert rig.finds(rig.take(EASIER), between=(0, EASIER)) == ONE_IN_16 == HASHES // (EASIER + 1)
+    assert rig.finds(rig.take(HARDER), between=(0, HARDER)) == ONE_IN_64
+
+
+def test_a_result_that_only_the_former_ticket_lets_through_is_good_and_claims_no_hashes(rig: Rig) -> None:
+    """It was found under the easier ticket: the harder one's share of hashes would be four times what was done."""
+    early = rig.take(EASIER)
+    rig.take(HARDER)
+    assert rig.finds(early, between=(HARDER, EASIER)) == 0
+    assert rig.feed.verdicts[Verdict.WRONG] == 0
+    assert rig.driver.health is not None and rig.driver.health.results == 1
+    assert rig.finds(early, between=(0, HARDER)) == ONE_IN_64
+
+
+def test_the_former_ticket_is_forgotten_when_its_last_results_must_have_come(rig: Rig) -> None:
+    rig.take(EASIER)
+    work = rig.take(HARDER)
+    rig.now += 1.9
+    rig.finds(work, between=(HARDER, EASIER))
+    assert rig.feed.verdicts[Verdict.WRONG] == 0
+    rig.now += 0.2
+    rig.finds(work, between=(HARDER, EASIER))
+    assert rig.feed.verdicts[Verdict.WRONG] == 1
+    assert rig.driver.health is not None and rig.driver.health.wrong == 1
