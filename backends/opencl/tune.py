@@ -20,9 +20,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .elsewhere import ask
-from .endings import ended
-from .errors import OpenclError, shortened
+from backends.child import ask, ended, failed
+
+from .errors import OpenclError
 from .runtime import Identity
 from .source import MIDSTATES, WIDTHS, Form
 
@@ -253,9 +253,9 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
 
     Raises OpenclError when it was ended from outside: that says nothing of the form.
     """
-    command = [sys.executable, "-m", "backends.opencl.trial", str(os.getpid()), str(folder or "")]
+    command = (sys.executable, "-m", "backends.opencl.trial")
     request = TypeAdapter(Identity).dump_json(identity) + b"\n" + TypeAdapter(Form).dump_json(form) + b"\n"
-    answered = ask(command, PATIENCE_S, request)
+    answered = ask(command, PATIENCE_S, [str(folder or "")], request=request)
     if answered is None:
         return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
     if -answered.status in _STOPPED:
@@ -264,5 +264,4 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
         return Trial(form=form, refused=ended(answered.status, answered.complaints))
     with suppress(ValidationError, IndexError):  # runtimes print what they like: ours is the last line
         return Trial.model_validate_json(answered.said.splitlines()[-1])
-    last = shortened(answered.complaints.decode(errors="replace")).splitlines()[-1:]
-    return Trial(form=form, refused=f"failed: {' '.join(last) or 'no reason given'}")
+    return Trial(form=form, refused=failed(answered.complaints))
