@@ -71,7 +71,7 @@ class Workshop:
         """What is to be done, from what the cache holds."""
         return Plan(
             candidates=list(self._candidates.values()),
-            record=memory.read(self._cache.folder, self._processor),
+            record=memory.read(self._cache.folder, self._processor, self._forgot),
             proven={name for name in self._candidates if name in self._loaded or self._cache.holds(name)},
             most=_MOST_HERE if self._cache.folder is None else None,
         )
@@ -113,6 +113,9 @@ class Workshop:
             memory.write(self._cache.folder, self._processor, record)
         except OSError as error:
             self._log("kernel_choice_not_kept", reason=str(error))
+
+    def _forgot(self, reason: str) -> None:
+        self._log("kernel_choice_not_read", reason=reason)
 
     def interrupt(self) -> None:
         """End the process at work, and start none until `resume`: Interrupted."""

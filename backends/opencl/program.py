@@ -11,7 +11,6 @@ others could have written to are left alone.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import native
+from backends.kept import replace_whole
 from backends.private import make_private, prune
 
 from .runtime import Identity, opencl, reported
@@ -80,11 +80,8 @@ def keep(program: Any, form: Form, folder: Path | None) -> None:
     source = search_source(form)
     with reported(f"{form.name} has no binary"):
         binary = program.get_info(opencl().program_info.BINARIES)[0]
-    file = _file(folder, form)
-    draft = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # a full disk: it is built again next time
-        draft.write_bytes(_seal(source, binary) + binary)
-        draft.replace(file)
+        replace_whole(_file(folder, form), _seal(source, binary) + binary)
 
 
 def is_kept(form: Form, folder: Path | None) -> bool:

@@ -172,7 +172,7 @@ def open_search(opening: Open, doing: Callable[[str], None]) -> Search:
     if opening.tune:
         tuned = settle(identity, folder, again=opening.retune, tell=doing)
     else:
-        tuned = recall(identity, folder) or untuned(identity)
+        tuned = recall(identity, folder, doing) or untuned(identity)
     doing("building the search")
     return scan.open_search(identity, tuned.forms, folder, launch_s=opening.launch_s)
 
