@@ -33,7 +33,6 @@ from backends.cpu.device import CpuDevice
 from backends.cpu.forge import Forge
 from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
-from backends.cpu.relay import Mailbox
 from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
@@ -45,6 +44,7 @@ from miner.work.events import SourceUp
 from miner.work.limits import Limits
 from miner.work.manager import Manager
 from miner.work.share import Share
+from native import Mailbox
 
 FIGURES = ("wire_to_work_s", "handled_to_work_s", "handled_to_scan_s")
 

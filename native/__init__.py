@@ -3,6 +3,7 @@
 from native.errors import CompilationError, FeatureError, KernelError, NativeError, UnusableKernelError
 from native.features import Features, host_features
 from native.kernel import Kernel, midstates, prepare, scan
+from native.relay import Mailbox, relay
 from native.symbolic import Layout, Operations
 
 __all__ = [
@@ -12,11 +13,13 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Layout",
+    "Mailbox",
     "NativeError",
     "Operations",
     "UnusableKernelError",
     "host_features",
     "midstates",
     "prepare",
+    "relay",
     "scan",
 ]

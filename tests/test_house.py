@@ -122,7 +122,7 @@ def test_lines_of_code_are_counted_without_what_is_told(tmp_path: Path) -> None:
 
 
 def test_the_search_stays_small_enough_to_be_read() -> None:
-    assert sum(lines_of_code(path) for name, path in MODULES if name.split(".")[0] == "native") <= 1600
+    assert sum(lines_of_code(path) for name, path in MODULES if name.split(".")[0] == "native") <= 1750
 
 
 def test_the_modules_of_the_search_build_on_each_other_without_a_circle() -> None:

@@ -28,9 +28,9 @@ import numpy as np
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
 from backends.duty import DutyCycle
 from backends.rectangle import Position
+from native import Mailbox
 
 from .forge import Forge
-from .relay import Mailbox
 from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import native
-
-from .relay import Mailbox, relay
+from native import Mailbox
 
 Words = NDArray[np.uint32]
 
 
 class Search(Protocol):
-    """Proven kernels, as hash threads use them (`native.prepare`, `native.scan` and `relay`)."""
+    """Proven kernels, as hash threads use them (`native.prepare`, `native.scan` and `native.relay`)."""
 
     @property
     def name(self) -> str: ...
@@ -69,7 +68,7 @@ class NativeSearch:
     def relay(  # noqa: PLR0917 # native.scan's
         self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
     ) -> tuple[int, int, int, int]:
-        return relay(self._kernel(len(params)), params, start, count, hits, cancel, epoch, mailbox)
+        return native.relay(self._kernel(len(params)), params, start, count, hits, cancel, epoch, mailbox)
 
     def _kernel(self, versions: int) -> native.Kernel:
         return self._single if versions == 1 else self._several

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import native
-from native.kernel import memory, scanning
+from native.features import host_features
+from native.kernel import Kernel, memory, scanning
 
 Words = NDArray[np.uint32]
 
@@ -46,7 +46,7 @@ class Mailbox:
 
 
 def relay(  # noqa: PLR0917 # native.scan's
-    kernel: native.Kernel,
+    kernel: Kernel,
     params: Words,
     start: int,
     count: int,
@@ -69,9 +69,8 @@ def relay(  # noqa: PLR0917 # native.scan's
 @cache
 def _functions() -> tuple[Any, Any]:
     """The relay and the post: a few instructions, compiled in a moment for each process. Raises CompilationError."""
-    from native.object_code import compiled  # noqa: PLC0415
+    from native.object_code import compiled  # noqa: PLC0415 # who only looks needs no generator
+    from native.relay_code import POST, RELAY, emit_post, emit_relay  # noqa: PLC0415
 
-    from .relay_code import POST, RELAY, emit_post, emit_relay  # noqa: PLC0415 # who only looks needs no generator
-
-    features = native.host_features()
+    features = host_features()
     return compiled("relay", RELAY, emit_relay, features), compiled("post", POST, emit_post, features)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import native
-from backends.cpu.relay import Mailbox, relay
+from native import Mailbox, relay
 
 Words = NDArray[np.uint32]
 Pairs = list[tuple[int, int]]
