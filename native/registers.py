@@ -33,18 +33,34 @@ class Operation:
 
 
 def allocate(
-    program: Sequence[Operation], order: Sequence[int], registers: Sequence[int], spill: Callable[[int], str]
+    program: Sequence[Operation],
+    order: Sequence[int],
+    registers: Sequence[int],
+    spill: Callable[[int], str],
+    *,
+    avx512: bool = True,
 ) -> list[list[str]]:
-    """The lines of each operation of `order`. spill: the operand that is memory's place 0, 1, ..., 32 bytes aligned."""
-    allocator = _Allocator(program, order, registers, spill)
+    """The lines of each operation of `order`.
+
+    spill: the operand that is memory's place 0, 1, ..., 32 bytes aligned. avx512: the target has it; without it, an
+    instruction with an immediate takes no operand in memory (Intel SDM, VPSLLD).
+    """
+    allocator = _Allocator(program, order, registers, spill, avx512=avx512)
     return [allocator.lines(number) for number in order]
 
 
 class _Allocator:
     def __init__(
-        self, program: Sequence[Operation], order: Sequence[int], registers: Sequence[int], spill: Callable[[int], str]
+        self,
+        program: Sequence[Operation],
+        order: Sequence[int],
+        registers: Sequence[int],
+        spill: Callable[[int], str],
+        *,
+        avx512: bool,
     ) -> None:
         self._program = program
+        self._avx512 = avx512
         self._spill = spill
         self._free = list(reversed(registers))
         self._registers: dict[int, int] = {}
@@ -61,8 +77,9 @@ class _Allocator:
         lines: list[str] = []
         if len(sources) == 2 and sources[0] not in self._registers and operation.mnemonic in COMMUTATIVE:
             sources.reverse()
-        # One operand may be in memory, and it is the last.
-        for value in sources if operation.memory else sources[:-1]:
+        # One operand at most may be in memory, and it is the last.
+        register_only = operation.memory or (operation.immediate is not None and not self._avx512)
+        for value in sources if register_only else sources[:-1]:
             if value not in self._registers:
                 register = self._take(lines, sources)
                 lines.append(f"{MOVE} {self._operand(value)}, %ymm{register}")

@@ -233,7 +233,7 @@ class Scheduled(Hybrid):
         order = [number for beat in beats for number in beat if number is not None]
         low = range(1 + 2 * max(self.template.groups), 16) if self.template.low else ()
         registers = [*range(16, 32), *low] if self.avx512 else low
-        vectors = iter(allocate(program, order, registers, _spill))
+        vectors = iter(allocate(program, order, registers, _spill, avx512=self.avx512))
         lines: list[str] = []
         for n, beat in enumerate(beats):
             lines += rounds[n] if n < len(rounds) else []

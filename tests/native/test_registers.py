@@ -77,10 +77,10 @@ def spill(number: int) -> str:
     return f"{32 * number}(%{SPILLED})"
 
 
-@given(programs(), st.integers(3, 9))
-def test_no_value_is_lost_before_its_last_use(program: list[Operation], registers: int) -> None:
+@given(programs(), st.integers(3, 9), st.booleans())
+def test_no_value_is_lost_before_its_last_use(program: list[Operation], registers: int, avx512: bool) -> None:  # noqa: FBT001
     inputs = [n * 0x9E3779B9 & 0xFFFFFFFF for n in range(8 * INPUTS + 8)]
-    lines = allocate(program, range(len(program)), range(20, 20 + registers), spill)
+    lines = allocate(program, range(len(program)), range(20, 20 + registers), spill, avx512=avx512)
     processor = run(lines, inputs)
     for place, words in meaning(program, inputs).items():
         assert processor.read(OUT, place, 8) == words
@@ -103,6 +103,19 @@ def test_the_value_whose_use_is_farthest_goes_to_memory_once_and_is_read_there()
         *[line for line in lines[5:] if line.startswith("vpaddd")],
     ]
     assert lines[6:] == ["vpaddd 0(%rdx), %ymm0, %ymm2", "vpaddd 0(%rdx), %ymm0, %ymm0"]
+
+
+def test_without_avx512_what_is_rotated_or_shifted_is_in_a_register() -> None:
+    program = [Operation(MOVE, memory=f"{32 * n}(%{IN})") for n in range(3)]
+    program += [Operation("vpsrld", (n,), immediate=1) for n in range(3)]
+    texts = {
+        avx512: [line for each in allocate(program, range(6), range(2), spill, avx512=avx512) for line in each]
+        for avx512 in (False, True)
+    }
+    in_memory = {
+        avx512: [line for line in lines if line.startswith("vps") and "(" in line] for avx512, lines in texts.items()
+    }
+    assert len(in_memory[True]) == 1 and not in_memory[False]
 
 
 def test_a_place_in_memory_is_used_again() -> None:
