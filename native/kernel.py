@@ -29,6 +29,7 @@ class Kernel:
     lanes: nonces tested at once. requires: the CPU features that it uses. layout: what it costs, and its parameters.
     midstates: how many versions to search together, where a job has as many.
     run_scan, run_several: `native.loop.SCAN`, for one version and for more. run_midstates, run_fill: MIDSTATES, FILL.
+    parts: the names under which its functions are kept.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kernel:
     run_several: Callable[..., Any] = field(repr=False)
     run_midstates: Callable[..., Any] = field(repr=False)
     run_fill: Callable[..., Any] = field(repr=False)
+    parts: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:

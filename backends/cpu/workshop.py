@@ -8,7 +8,6 @@ tasks run here.
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 import threading
@@ -140,7 +139,7 @@ class Workshop:
     def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:
         """Do a task in a process of its own. Raises Interrupted; OSError when the process cannot be started."""
         process = self._start(task, names)
-        importlib.import_module("native.compiled")  # needed in a moment, and the other process is at work
+        native.load_compiler()  # needed in a moment, and the other process is at work
         answered = child.finish(process, _PATIENCE_S)
         if process is self._killed:
             raise Interrupted

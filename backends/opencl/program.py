@@ -28,8 +28,7 @@ KEEP = 32  # folders, the least recently used go: a rig of a dozen different car
 _DIGEST = hashlib.sha256().digest_size
 _ROOM = "opencl"
 _LARGEST = 1 << 26  # bytes; a binary beyond is not ours
-# The code that decides what is built and which form wins; an update of the rest makes nobody tune again.
-_WRITERS = ("sha256.py", "word.py", "symbolic.py")  # of native/
+# With native.DESCRIPTION they decide what is built and which form wins; an update of the rest makes nobody tune again.
 _JUDGES = ("source.py", "scan.py", "tune.py", "trial.py")
 
 
@@ -57,8 +56,7 @@ def open_folder(state: Path | None, identity: Identity) -> tuple[Path | None, st
 def code_digest() -> str:
     """Of the code that what is kept depends on."""
     digest = hashlib.sha256()
-    floor, room = Path(native.__file__).parent, Path(__file__).parent
-    for source in [*(floor / name for name in _WRITERS), *(room / name for name in _JUDGES)]:
+    for source in [*native.DESCRIPTION, *(Path(__file__).with_name(name) for name in _JUDGES)]:
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 import native
 from backends import affinity
 from backends.cpu import NO_CACHE, KernelCache, candidates, load
-from native.kernel import fill
 
 from .jobs import HeaderJob, Job
 
@@ -69,7 +68,7 @@ class Engine:
         if isinstance(job, HeaderJob):
             return native.prepare(kernel, job.header76, [job.version(row) for row in rows], target)
         states = np.array([job.states[row] for row in rows], np.uint32)
-        return fill(kernel, states, job.tail, target)
+        return native.fill(kernel, states, job.tail, target)
 
     def _loaded(self) -> native.Kernel:
         with self._lock:
