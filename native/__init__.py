@@ -9,7 +9,7 @@ from native import sha256, symbolic, word
 from native.building import build, load_compiler
 from native.errors import CompilationError, FeatureError, KernelError, NativeError, UnusableKernelError
 from native.features import Features, host_features
-from native.kernel import Kernel, fill, midstates, prepare, scan
+from native.kernel import Kernel, NonceRange, fill, midstates, prepare, scan
 from native.relay import Mailbox, relay
 from native.sha256 import IV, MASK, Integers, compress, digest_block, header_block, midstate, words
 from native.symbolic import Layout, Operations, Search, layout
@@ -31,6 +31,7 @@ __all__ = [
     "Layout",
     "Mailbox",
     "NativeError",
+    "NonceRange",
     "Operations",
     "Search",
     "UnusableKernelError",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native.features import host_features
-from native.kernel import Kernel, memory, scanning
+from native.kernel import Kernel, NonceRange, memory, scanning
 
 Words = NDArray[np.uint32]
 
@@ -45,22 +45,14 @@ class Mailbox:
         self._words[0] = _NO_EPOCH
 
 
-def relay(  # noqa: PLR0917 # native.scan's
-    kernel: Kernel,
-    params: Words,
-    start: int,
-    count: int,
-    hits: Words,
-    cancel: Words,
-    epoch: int,
-    mailbox: Mailbox,
-) -> tuple[int, int, int, int]:
+def relay(kernel: Kernel, nonces: NonceRange, mailbox: Mailbox) -> tuple[int, int, int, int]:
     """A `native.scan` that goes on with what is in the mailbox, if that is for the epoch which is when it ends.
 
     Returns (done, found, done of the next, found of the next): the next one's hits are behind the others. Both are
-    exact, as a scan is. What has another number of rows than `params` stays where it is. Raises ValueError as a scan.
+    exact, as a scan is. A job with another number of rows than `nonces.params` stays in the mailbox. Raises ValueError
+    as a scan.
     """
-    scan, arguments = scanning(kernel, params, start, count, hits, cancel, epoch)
+    scan, arguments = scanning(kernel, nonces)
     results = (ctypes.c_int64 * 3)()
     done: int = _functions()[0](scan, *arguments, mailbox.memory, results)
     return done, *results

@@ -28,7 +28,7 @@ import numpy as np
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
 from backends.duty import DutyCycle
 from backends.rectangle import Position
-from native import Mailbox
+from native import Mailbox, NonceRange
 
 from .forge import Forge
 from .search import Search, Words
@@ -176,7 +176,8 @@ class Hasher:
         count = min(whole, NONCES - start)
         self._scanning, mailbox = self._in_use, self._in_use[1]
         since = self._clock()
-        done, found, more, others = search.relay(now.params, start, count, self._hits, cancel, epoch, mailbox)
+        nonces = NonceRange(now.params, start, count, self._hits, cancel, epoch)
+        done, found, more, others = search.relay(nonces, mailbox)
         took_s = self._clock() - since
         staged = self._collect(mailbox)
         hits = self._hits[: found + others].tolist()

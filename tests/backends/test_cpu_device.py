@@ -68,8 +68,7 @@ class Probe:
     def mailbox(self) -> Any:
         return FakeMailbox()
 
-    def relay(self, *arguments: Any) -> tuple[int, int, int, int]:
-        cancel, epoch, _ = arguments[-3:]
+    def relay(self, nonces: native.NonceRange, _mailbox: Any) -> tuple[int, int, int, int]:
         thread = threading.get_native_id()
         with self.lock:
             self.niceness[thread] = os.getpriority(os.PRIO_PROCESS, thread)
@@ -79,7 +78,7 @@ class Probe:
             self.scans_to_fault -= 1
             if self.scans_to_fault == 0:
                 raise RuntimeError("bad silicon")
-        while cancel[0] == epoch:
+        while nonces.cancel[0] == nonces.epoch:
             time.sleep(0.001)
         return 0, 0, 0, 0
 

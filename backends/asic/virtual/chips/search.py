@@ -47,7 +47,7 @@ class Engine:
                 params = native.prepare(kernel, header.header76, [0], 1)
                 hits = np.empty((_ROOM, 2), np.uint32)
                 began = time.perf_counter()
-                done, _ = native.scan(kernel, params, 0, _MEASURED, hits, self._cancel, 0)
+                done, _ = native.scan(kernel, native.NonceRange(params, 0, _MEASURED, hits, self._cancel, 0))
                 self._rate_hps = done / (time.perf_counter() - began)
             return self._rate_hps
 
@@ -59,7 +59,7 @@ class Engine:
         found: list[tuple[int, int]] = []
         end = start + count
         while start < end:
-            done, number = native.scan(kernel, params, start, end - start, hits, self._cancel, 0)
+            done, number = native.scan(kernel, native.NonceRange(params, start, end - start, hits, self._cancel, 0))
             found += [(int(nonce), rows[int(row)]) for nonce, row in hits[:number]]
             start += done
         return [(nonce, row) for nonce, row in found if job.hash(row, nonce) <= target]
