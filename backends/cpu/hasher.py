@@ -28,6 +28,7 @@ import numpy as np
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
 from backends.duty import DutyCycle
 from backends.rectangle import Position
+from backends.threaded import Controls
 from native import Mailbox, NonceRange
 
 from .forge import Forge
@@ -39,14 +40,6 @@ _GRAIN = 1 << 12  # nonces: chunks are multiples of this, so of every kernel's w
 _ROOM = 256  # hits per chunk; more of them only make it shorter
 _SMOOTHING = 0.2
 _STAGED_S = 0.001  # how long a scan goes on with staged work before what it did for the old is accounted for
-
-
-@dataclass(slots=True)
-class Controls:
-    """What the device tells its threads; read by them before every chunk. Lives as long as the device."""
-
-    enabled: bool = True
-    duty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
+from backends import threaded
 from backends.base import DeviceFault, Feed, Hit, State
 
 from . import watchdog as dog
@@ -39,11 +40,9 @@ class Link(Protocol):
 
 
 @dataclass(slots=True)
-class Controls:
+class Controls(threaded.Controls):
     """What the device wants of its worker; read by the driver at every step. Lives as long as the device."""
 
-    enabled: bool = True
-    duty: float = 1.0
     power_w: float | None = None
 
 
