@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.kept import Kept, Spoiled
+from backends.rates import first_of_the_best
 
 from .dispatch import Candidate
 
@@ -34,7 +35,6 @@ class Outcome(BaseModel):
 
 
 Record = Mapping[str, Outcome]  # by the kernel's name
-_T = TypeVar("_T")
 _RECORDS = TypeAdapter(Mapping[str, Record])
 
 
@@ -60,9 +60,9 @@ def choose(candidates: Sequence[Candidate], record: Record) -> Choice | None:
     }
     if not rates:
         return None
-    single = _first_of_the_best({name: by_count[1] for name, by_count in rates.items()})
-    several = _first_of_the_best({name: max(by_count.values()) for name, by_count in rates.items()})
-    midstates = _first_of_the_best(dict(sorted(rates[several].items())))
+    single = first_of_the_best({name: by_count[1] for name, by_count in rates.items()}, _NOISE)
+    several = first_of_the_best({name: max(by_count.values()) for name, by_count in rates.items()}, _NOISE)
+    midstates = first_of_the_best(dict(sorted(rates[several].items())), _NOISE)
     return Choice(single, several if midstates > 1 else single, midstates)
 
 
@@ -109,8 +109,3 @@ def write(folder: Path | None, processor: str, record: Record) -> None:
 
 def _kept(folder: Path) -> Kept[Mapping[str, Record]]:
     return Kept(folder / _FILE, _RECORDS)
-
-
-def _first_of_the_best(rates: Mapping[_T, float]) -> _T:
-    best = max(rates.values())
-    return next(name for name, rate in rates.items() if rate >= best * (1 - _NOISE))

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from backends.child import ask, ended, failed
 from backends.kept import Kept
+from backends.rates import first_of_the_best
 
 from .errors import OpenclError
 from .runtime import Identity
@@ -107,7 +108,7 @@ class Tuner:
 
     def _best(self, midstates: Sequence[int] = MIDSTATES) -> Form:
         rates = {x.form: x.rate_hps for x in self.trials if x.rate_hps is not None and x.form.midstates in midstates}
-        return first_of_the_best(rates) if rates else starter(self._identity)
+        return first_of_the_best(rates, _NOISE) if rates else starter(self._identity)
 
     def _forms(self) -> Iterable[Form]:
         start = starter(self._identity)
@@ -154,13 +155,7 @@ def chosen(trials: Sequence[Trial]) -> Tuned | None:
     single = {form: rate for form, rate in rates.items() if form.midstates == 1}
     if not single:
         return None
-    return Tuned(first_of_the_best(single), first_of_the_best(rates), tuple(trials))
-
-
-def first_of_the_best(rates: dict[Form, float]) -> Form:
-    """The form that was tried first among those that are as fast as any."""
-    best = max(rates.values())
-    return next(form for form, rate in rates.items() if rate >= best * (1 - _NOISE))
+    return Tuned(first_of_the_best(single, _NOISE), first_of_the_best(rates, _NOISE), tuple(trials))
 
 
 def settle(
