@@ -35,9 +35,14 @@ class Position:
 
 def versions(work: Work) -> Iterator[int]:
     """Every version that the lease holds, its own first."""
-    rolled = 0
+    return (work.version | rolled for rolled in subsets(work.version_mask))
+
+
+def subsets(mask: int) -> Iterator[int]:
+    """Every value that has no bit outside the mask, rising from 0."""
+    value = 0
     while True:
-        yield work.version | rolled
-        rolled = (rolled - work.version_mask) & work.version_mask  # counts upwards in the bits under the mask
-        if not rolled:
+        yield value
+        value = (value - mask) & mask
+        if not value:
             return

@@ -63,7 +63,7 @@ def _loop(search: Search, core: int | None, seconds: float, together: threading.
     params = search.prepare(bytes(76), versions, _HARD)
     hits, cancel = np.empty((256, 2), np.uint32), np.zeros(1, np.uint32)
     begun = time.thread_time()
-    search.scan(params, 0, _WARM_UP // len(versions), hits, cancel, 0)
+    search.scan(native.NonceRange(params, 0, _WARM_UP // len(versions), hits, cancel, 0))
     count = max(int(_WARM_UP // len(versions) * SLICE_S / (time.thread_time() - begun)) // 4096 * 4096, 4096)
     together.wait()
     hashes, start = 0, 0
@@ -71,7 +71,7 @@ def _loop(search: Search, core: int | None, seconds: float, together: threading.
     end = clock + int(seconds * 1e9)
     while time.perf_counter_ns() < end:
         start = start + count if start + 2 * count <= 1 << 32 else 0
-        hashes += search.scan(params, start, count, hits, cancel, 0)[0] * len(versions)
+        hashes += search.scan(native.NonceRange(params, start, count, hits, cancel, 0))[0] * len(versions)
     return hashes, time.perf_counter_ns() - clock, time.thread_time_ns() - processor
 
 

@@ -24,9 +24,9 @@ from rich.markup import escape
 import native
 from backends.opencl.errors import OpenclError
 from backends.opencl.program import open_folder
+from backends.opencl.proof import open_search
 from backends.opencl.roofline import metal, most_hps, operations, slots_per_hash
 from backends.opencl.runtime import Identity, find, identities
-from backends.opencl.scan import open_search
 from backends.opencl.search import LAUNCH_S, Search
 from backends.opencl.tune import Trial, Tuned, settle, untuned
 from benchmarks import floor, machine, opencl_program, report

@@ -22,8 +22,8 @@ from rich.console import Console
 
 from backends.opencl.backend import ids
 from backends.opencl.program import open_folder
+from backends.opencl.proof import open_search
 from backends.opencl.runtime import Identity
-from backends.opencl.scan import open_search
 from backends.opencl.search import LAUNCH_S
 from backends.opencl.tune import recall, untuned
 from benchmarks import program, report

@@ -48,7 +48,8 @@ class Walk:
             self._header, self._nonce = self._header + 1, 0
             self._params = native.prepare(self.kernel, self._prefix(self._header), self._versions(), TARGET)
         count = min(self.count, NONCES - self._nonce)
-        done, found = native.scan(self.kernel, self._params, self._nonce, count, self._hits, self._cancel, 0)
+        nonces = native.NonceRange(self._params, self._nonce, count, self._hits, self._cancel, 0)
+        done, found = native.scan(self.kernel, nonces)
         self._nonce += done
         self.hashes += done * self.midstates
         if found:

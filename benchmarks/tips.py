@@ -33,7 +33,6 @@ from backends.cpu.device import CpuDevice
 from backends.cpu.forge import Forge
 from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
-from backends.cpu.relay import Mailbox
 from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
@@ -45,6 +44,7 @@ from miner.work.events import SourceUp
 from miner.work.limits import Limits
 from miner.work.manager import Manager
 from miner.work.share import Share
+from native import Mailbox, NonceRange
 
 FIGURES = ("wire_to_work_s", "handled_to_work_s", "handled_to_scan_s")
 
@@ -160,21 +160,17 @@ class TimedSearch:
         self._stopwatch.prepared(header76, params)
         return params
 
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-    ) -> tuple[int, int]:
-        return self._search.scan(params, start, count, hits, cancel, epoch)
+    def scan(self, nonces: NonceRange) -> tuple[int, int]:
+        return self._search.scan(nonces)
 
     def mailbox(self) -> Mailbox:
         return self._search.mailbox()
 
-    def relay(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
-    ) -> tuple[int, int, int, int]:
-        self._stopwatch.scans(params)
-        done, found, more, others = self._search.relay(params, start, count, hits, cancel, epoch, mailbox)
+    def relay(self, nonces: NonceRange, mailbox: Mailbox) -> tuple[int, int, int, int]:
+        self._stopwatch.scans(nonces.params)
+        done, found, more, others = self._search.relay(nonces, mailbox)
         if more:
-            self._stopwatch.went_on(begun_ns(hits))
+            self._stopwatch.went_on(begun_ns(nonces.hits))
         return done, found, more, others
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable
 from pathlib import Path
+
+from backends.kept import replace_whole
 
 
 def replace(target: Path, data: bytes) -> None:
@@ -13,7 +12,7 @@ def replace(target: Path, data: bytes) -> None:
 
     Raises OSError.
     """
-    _put(target, data, 0o600, lambda _: None)
+    replace_whole(target, data)
 
 
 def replace_durably(target: Path, data: bytes, mode: int = 0o666) -> None:
@@ -21,22 +20,4 @@ def replace_durably(target: Path, data: bytes, mode: int = 0o666) -> None:
 
     Raises OSError.
     """
-    _put(target, data, mode, os.fsync)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the new name, too
-    finally:
-        os.close(folder)
-
-
-def _put(target: Path, data: bytes, mode: int, sync: Callable[[int], None]) -> None:
-    fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        with open(fresh, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
-            file.write(data)
-            file.flush()
-            sync(file.fileno())
-        fresh.replace(target)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+    replace_whole(target, data, mode=mode, durable=True)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter
 
-from miner import files
+from backends.kept import Kept
 from miner.sources.stratum.rolling import Style
 
 log = structlog.get_logger(__name__)
 
 _POOLS = 256  # remembered, the last that taught something
 _MAX_BYTES = 1 << 17
+_STYLES = TypeAdapter(dict[str, Style])
 
 
 class Learnt:
     """Styles by the pool's URL. Nothing here is needed: what cannot be read is learnt again."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._styles = _read(path)
+        self._kept = Kept(path, _STYLES, largest=_MAX_BYTES)
+        self._styles = _read(self._kept)
 
     def style(self, pool: str) -> Style | None:
         """How this pool reads version bits, if it ever told."""
@@ -34,18 +35,14 @@ class Learnt:
         while len(self._styles) > _POOLS:
             del self._styles[next(iter(self._styles))]
         try:
-            files.replace(self._path, json.dumps(self._styles, indent=1).encode() + b"\n")
+            self._kept.write(self._styles)
         except OSError as error:
-            log.warning("version_bits_not_kept", file=str(self._path), text=error.strerror)
+            log.warning("version_bits_not_kept", file=str(self._kept.path), text=error.strerror or str(error))
 
 
-def _read(path: Path) -> dict[str, Style]:
+def _read(kept: Kept[dict[str, Style]]) -> dict[str, Style]:
     try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(_MAX_BYTES))
-        return {str(pool): Style(style) for pool, style in content.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        log.warning("version_bits_forgotten", file=str(path), text=str(error))
+        return kept.read() or {}
+    except OSError as error:
+        log.warning("version_bits_forgotten", file=str(kept.path), text=str(error))
         return {}

@@ -29,6 +29,7 @@ class Kernel:
     lanes: nonces tested at once. requires: the CPU features that it uses. layout: what it costs, and its parameters.
     midstates: how many versions to search together, where a job has as many.
     run_scan, run_several: `native.loop.SCAN`, for one version and for more. run_midstates, run_fill: MIDSTATES, FILL.
+    parts: the names under which its functions are kept.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kernel:
     run_several: Callable[..., Any] = field(repr=False)
     run_midstates: Callable[..., Any] = field(repr=False)
     run_fill: Callable[..., Any] = field(repr=False)
+    parts: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:
@@ -69,44 +71,57 @@ def fill(kernel: Kernel, states: Words, tail12: bytes, target: int) -> Words:
     return params
 
 
-def scan(  # noqa: PLR0917 # one range, one job, one place for hits, one way to stop
-    kernel: Kernel, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-) -> tuple[int, int]:
-    """Test the nonces start .. start + count - 1 under every row of `params`; return (done, found).
+@dataclass(frozen=True, slots=True, eq=False)
+class NonceRange:
+    """What a scan is asked for: the nonces start .. start + count - 1 of a job, where hits go, and what stops it.
+
+    params: of the job, as `prepare` made them: a row for each version.
+    hits: shape (capacity, 2), capacity at least the number of rows.
+    cancel: shape (1,); the scan goes on for as long as it holds `epoch`, 0 .. 2**32 - 1.
+    """
+
+    params: Words
+    start: int
+    count: int
+    hits: Words
+    cancel: Words
+    epoch: int
+
+
+def scan(kernel: Kernel, nonces: NonceRange) -> tuple[int, int]:
+    """Test a range of nonces under every row of the parameters; return (done, found).
 
     Exact: every nonce of start .. start + done - 1 was tested under all rows, and hits[:found] names each hit among
     them as (nonce, row), in the order of nonces, then rows. A hit is a hash whose most significant 32 bits are at most
     the target's: everything that meets the target and, rarely, a hash just above it, so confirm each with hashlib.
 
-    hits: shape (capacity, 2), capacity at least the number of rows; when a nonce's hits no longer fit, `done` stops in
-    front of it, and a scan from there goes on without loss.
-    cancel: shape (1,); as soon as it holds something other than `epoch` (0 .. 2**32 - 1), the scan returns what is
-    done. Looked at before every vector of nonces, so within a microsecond or two. Releases the GIL.
+    When a nonce's hits no longer fit, `done` stops in front of it, and a scan from there goes on without loss.
+    As soon as `cancel` holds another epoch, the scan returns what is done. It looks before every vector of nonces, so
+    within a microsecond or two. Releases the GIL.
     Raises ValueError for a range outside 0 .. 2**32 and for arrays that are not C-contiguous, writable uint32.
     """
-    run, arguments = scanning(kernel, params, start, count, hits, cancel, epoch)
+    run, arguments = scanning(kernel, nonces)
     found = ctypes.c_int64()
     return run(*arguments, ctypes.byref(found)), found.value
 
 
-def scanning(  # noqa: PLR0917 # scan's
-    kernel: Kernel, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-) -> tuple[Callable[..., Any], list[Any]]:
+def scanning(kernel: Kernel, nonces: NonceRange) -> tuple[Callable[..., Any], list[Any]]:
     """A `scan` as a function of C, and its arguments but for where to leave `found`. Raises ValueError as `scan`."""
+    params, start, count, hits = nonces.params, nonces.start, nonces.count, nonces.hits
     if not 0 <= start <= start + count <= NONCES or count < 0:
         raise ValueError(f"not a range of nonces: {count} from {start}")
-    if not 0 <= epoch < 1 << 32:
-        raise ValueError(f"not a 32-bit epoch: {epoch}")
+    if not 0 <= nonces.epoch < 1 << 32:
+        raise ValueError(f"not a 32-bit epoch: {nonces.epoch}")
     _require("params", params, (*params.shape[:1], kernel.slots))
     _require("hits", hits, (*hits.shape[:1], 2))
-    _require("cancel", cancel, (1,))
+    _require("cancel", nonces.cancel, (1,))
     rows = len(params)
     if not 0 < rows <= len(hits):
         raise ValueError(f"{rows} rows of parameters need at least one row and as much room for hits, not {len(hits)}")
     masks, scratch = np.empty(rows, np.uint32), np.empty(kernel.scratch_words, np.uint32)
-    block, room, stop, *own = map(memory, (params, hits, cancel, masks, scratch))
+    block, room, stop, *own = map(memory, (params, hits, nonces.cancel, masks, scratch))
     run = kernel.run_scan if rows == 1 else kernel.run_several
-    return run, [block, rows, start, count, room, len(hits), stop, epoch, *own]
+    return run, [block, rows, start, count, room, len(hits), stop, nonces.epoch, *own]
 
 
 def midstates(prefix64: bytes, versions: Sequence[int], folder: Path | None = None) -> Words:

@@ -1,6 +1,7 @@
 """Which kernels to use, from what measuring them on this processor has shown, and why no others.
 
     <cache folder>/measured.json    {PROCESSOR: {KERNEL: {"rates_hps": {"1": 9.1e6, "16": 1.1e7}} or {"refused": WHY}}}
+                                    as the content of a file that `backends.kept` reads
 
 The folder's name is a digest of code, compiler and CPU features: a new version of any of them measures anew. The
 processor's own name is in the file, because folders are copied from machine to machine.
@@ -8,19 +9,20 @@ processor's own name is in the file, because folders are copied from machine to 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from backends.kept import Kept, Spoiled
+from backends.rates import first_of_the_best
 
 from .dispatch import Candidate
 
 _NOISE = 0.02  # rates that differ by less are equal: the candidate further up in the order, or fewer versions, is taken
 _FILE = "measured.json"
-_LARGEST = 1 << 20  # bytes; a file beyond is not ours
 
 
 class Outcome(BaseModel):
@@ -33,8 +35,7 @@ class Outcome(BaseModel):
 
 
 Record = Mapping[str, Outcome]  # by the kernel's name
-_T = TypeVar("_T")
-_RECORDS = TypeAdapter(dict[str, dict[str, Outcome]])
+_RECORDS = TypeAdapter(Mapping[str, Record])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def choose(candidates: Sequence[Candidate], record: Record) -> Choice | None:
     }
     if not rates:
         return None
-    single = _first_of_the_best({name: by_count[1] for name, by_count in rates.items()})
-    several = _first_of_the_best({name: max(by_count.values()) for name, by_count in rates.items()})
-    midstates = _first_of_the_best(dict(sorted(rates[several].items())))
+    single = first_of_the_best({name: by_count[1] for name, by_count in rates.items()}, _NOISE)
+    several = first_of_the_best({name: max(by_count.values()) for name, by_count in rates.items()}, _NOISE)
+    midstates = first_of_the_best(dict(sorted(rates[several].items())), _NOISE)
     return Choice(single, several if midstates > 1 else single, midstates)
 
 
@@ -83,32 +84,28 @@ def reasons(candidates: Sequence[Candidate], record: Record) -> dict[str, str]:
     return told
 
 
-def read(folder: Path | None, processor: str) -> Record:
-    """What is remembered of this processor; nothing if the file is not there or not in order."""
-    return _read_all(folder).get(processor, {})
+def read(folder: Path | None, processor: str, tell: Callable[[str], None] = lambda _: None) -> Record:
+    """What is remembered of this processor; nothing without a file, or where the file cannot be used: `tell` why."""
+    if folder is None:
+        return {}
+    try:
+        return (_kept(folder).read() or {}).get(processor, {})
+    except OSError as error:
+        tell(str(error))
+        return {}
 
 
 def write(folder: Path | None, processor: str, record: Record) -> None:
     """Remember it. Raises OSError where that cannot be."""
     if folder is None:
         return
-    everything = {**_read_all(folder), processor: dict(record)}
-    text = _RECORDS.dump_json(everything, indent=1, exclude_defaults=True)
-    draft = folder / f"{_FILE}.{os.getpid()}"
-    draft.write_bytes(text)
-    draft.replace(folder / _FILE)
-
-
-def _read_all(folder: Path | None) -> dict[str, dict[str, Outcome]]:
-    if folder is None:
-        return {}
+    kept = _kept(folder)
     try:
-        with (folder / _FILE).open("rb") as file:
-            return _RECORDS.validate_json(file.read(_LARGEST))
-    except (OSError, ValidationError):
-        return {}
+        others = kept.read() or {}
+    except Spoiled:
+        others = {}
+    kept.write({**others, processor: record})
 
 
-def _first_of_the_best(rates: Mapping[_T, float]) -> _T:
-    best = max(rates.values())
-    return next(name for name, rate in rates.items() if rate >= best * (1 - _NOISE))
+def _kept(folder: Path) -> Kept[Mapping[str, Record]]:
+    return Kept(folder / _FILE, _RECORDS)

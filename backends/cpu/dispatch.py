@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from native import Features, Kernel, UnusableKernelError, host_features
+from native import Features, Kernel, UnusableKernelError, build, host_features
 
 from .cache import NO_CACHE, KernelCache
 from .proof import ProofError, prove
@@ -77,37 +77,18 @@ def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features
     """
     if candidate.unusable is not None:
         raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")
-    # A machine whose candidates are only listed needs no generator.
-    from native.compiled import (  # noqa: PLC0415
-        LOWERINGS,
-        compile_fill,
-        compile_midstates,
-        compile_scan,
-    )
-    from native.loop import SCRATCH_WORDS  # noqa: PLC0415
-
-    features = features or host_features()
-    folder = cache.folder_for
-    lowering = LOWERINGS[candidate.name]
-    several = candidate.name + "+" if candidate.name + "+" in LOWERINGS else candidate.name
-    run_scan = compile_scan(features, candidate.name, folder(candidate.name))
-    kernel = Kernel(
-        name=candidate.name,
-        lanes=lowering.lanes,
+    kernel = build(
+        candidate.name,
+        features or host_features(),
+        cache.folder_for,
         requires=candidate.requires,
-        layout=lowering.layout(),
-        scratch_words=lowering.scratch_words + SCRATCH_WORDS,
         midstates=candidate.midstates,
-        run_scan=run_scan,
-        run_several=compile_scan(features, several, folder(several)) if several != candidate.name else run_scan,
-        run_midstates=compile_midstates(features, folder("midstates")),
-        run_fill=compile_fill(features, candidate.name, folder("fill-" + candidate.name)),
     )
     try:
         prove(kernel)
     except ProofError:
-        for name in (candidate.name, several, "midstates", "fill-" + candidate.name):  # what is on disk is suspect too
-            cache.forget(name)
+        for part in kernel.parts:  # what is on disk is suspect too
+            cache.forget(part)
         raise
     cache.vouch(candidate.name)
     return kernel

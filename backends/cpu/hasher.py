@@ -27,26 +27,19 @@ import numpy as np
 
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
 from backends.duty import DutyCycle
+from backends.rates import smoothed
 from backends.rectangle import Position
+from backends.threaded import Controls
+from native import Mailbox, NonceRange
 
 from .forge import Forge
-from .relay import Mailbox
 from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before
 _FIRST_CHUNK = 1 << 16  # hashes
 _GRAIN = 1 << 12  # nonces: chunks are multiples of this, so of every kernel's width
 _ROOM = 256  # hits per chunk; more of them only make it shorter
-_SMOOTHING = 0.2
 _STAGED_S = 0.001  # how long a scan goes on with staged work before what it did for the old is accounted for
-
-
-@dataclass(slots=True)
-class Controls:
-    """What the device tells its threads; read by them before every chunk. Lives as long as the device."""
-
-    enabled: bool = True
-    duty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +169,8 @@ class Hasher:
         count = min(whole, NONCES - start)
         self._scanning, mailbox = self._in_use, self._in_use[1]
         since = self._clock()
-        done, found, more, others = search.relay(now.params, start, count, self._hits, cancel, epoch, mailbox)
+        nonces = NonceRange(now.params, start, count, self._hits, cancel, epoch)
+        done, found, more, others = search.relay(nonces, mailbox)
         took_s = self._clock() - since
         staged = self._collect(mailbox)
         hits = self._hits[: found + others].tolist()
@@ -206,7 +200,7 @@ class Hasher:
 
     def _learn(self, hps: float) -> None:
         """Fit the next chunk to the speed of this one."""
-        self._hps = hps if self._hps is None else self._hps + _SMOOTHING * (hps - self._hps)
+        self._hps = smoothed(self._hps, hps)
         self.best_hps = max(self._hps, self.best_hps or 0.0)
         self._chunk = max(min(int(self._hps * self._cycle.slice_s), 4 * self._chunk), _GRAIN)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from backends.base import NONCES
 from backends.blocks import HEADERS
-from native import Kernel, KernelError, prepare, scan
+from native import Kernel, KernelError, NonceRange, prepare, scan
 
 _EASY = 1 << 252  # one hash in sixteen
 _HARD = 1 << 224  # the most significant word is 0, or 1
@@ -35,7 +35,7 @@ def prove(kernel: Kernel) -> None:
             kernel, header, [version, version ^ 1 << 13], (1 << 256) - 1, range(nonce, nonce + 3 * kernel.lanes + 1)
         )
     params = prepare(kernel, HEADERS[0][:76], [1], _EASY)
-    answer = scan(kernel, params, 0, NONCES, np.empty((1, 2), np.uint32), np.ones(1, np.uint32), 0)
+    answer = scan(kernel, NonceRange(params, 0, NONCES, np.empty((1, 2), np.uint32), np.ones(1, np.uint32), 0))
     if answer != (0, 0):
         raise ProofError(f"{kernel.name}: went on after it was cancelled: {answer}")
 
@@ -47,7 +47,7 @@ def _examine(kernel: Kernel, header: bytes, versions: list[int], target: int, no
     got: list[tuple[int, int]] = []
     left = nonces
     while left:
-        done, found = scan(kernel, params, left.start, len(left), hits, cancel, 0)
+        done, found = scan(kernel, NonceRange(params, left.start, len(left), hits, cancel, 0))
         if not 0 < done <= len(left):
             raise ProofError(f"{kernel.name}: said {done} of {len(left)} nonces were done")
         got += [(int(nonce), int(row)) for nonce, row in hits[:found]]

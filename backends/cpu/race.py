@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+import native
 from backends.base import NONCES
 
 from .search import Search
@@ -56,7 +57,7 @@ class _Runner:
     def run(self) -> float:
         """Search one chunk; the seconds it took."""
         since = self._clock()
-        done, _ = self._search.scan(self._params, 0, self._count, self._hits, self._cancel, 0)
+        done, _ = self._search.scan(native.NonceRange(self._params, 0, self._count, self._hits, self._cancel, 0))
         took_s = self._clock() - since
         if took_s > 0:
             self.best_hps = max(self.best_hps, done * self._midstates / took_s)

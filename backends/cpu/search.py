@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import native
-
-from .relay import Mailbox, relay
+from native import Mailbox, NonceRange
 
 Words = NDArray[np.uint32]
 
 
 class Search(Protocol):
-    """Proven kernels, as hash threads use them (`native.prepare`, `native.scan` and `relay`)."""
+    """Proven kernels, as hash threads use them (`native.prepare`, `native.scan` and `native.relay`)."""
 
     @property
     def name(self) -> str: ...
@@ -27,17 +26,13 @@ class Search(Protocol):
 
     def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words: ...
 
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-    ) -> tuple[int, int]: ...
+    def scan(self, nonces: NonceRange) -> tuple[int, int]: ...
 
     def mailbox(self) -> Mailbox:
         """For one thread's relays."""
         ...
 
-    def relay(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
-    ) -> tuple[int, int, int, int]: ...
+    def relay(self, nonces: NonceRange, mailbox: Mailbox) -> tuple[int, int, int, int]: ...
 
 
 class NativeSearch:
@@ -58,18 +53,14 @@ class NativeSearch:
     def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Words:
         return native.prepare(self._kernel(len(versions)), header76, versions, target)
 
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int
-    ) -> tuple[int, int]:
-        return native.scan(self._kernel(len(params)), params, start, count, hits, cancel, epoch)
+    def scan(self, nonces: NonceRange) -> tuple[int, int]:
+        return native.scan(self._kernel(len(nonces.params)), nonces)
 
     def mailbox(self) -> Mailbox:
         return Mailbox()
 
-    def relay(  # noqa: PLR0917 # native.scan's
-        self, params: Words, start: int, count: int, hits: Words, cancel: Words, epoch: int, mailbox: Mailbox
-    ) -> tuple[int, int, int, int]:
-        return relay(self._kernel(len(params)), params, start, count, hits, cancel, epoch, mailbox)
+    def relay(self, nonces: NonceRange, mailbox: Mailbox) -> tuple[int, int, int, int]:
+        return native.relay(self._kernel(len(nonces.params)), nonces, mailbox)
 
     def _kernel(self, versions: int) -> native.Kernel:
         return self._single if versions == 1 else self._several

@@ -8,15 +8,13 @@ tasks run here.
 
 from __future__ import annotations
 
-import importlib
-import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
 import native
+from backends import child
 
 from . import choice as memory
 from .cache import KernelCache
@@ -64,15 +62,15 @@ class Workshop:
         self._command = command
         self._loaded: dict[str, native.Kernel] = {}
         self._turn = threading.Lock()  # guards the three below
-        self._at_work: subprocess.Popen[bytes] | None = None  # or was
-        self._killed: subprocess.Popen[bytes] | None = None  # by `interrupt`
+        self._at_work: child.Process | None = None  # or was
+        self._killed: child.Process | None = None  # by `interrupt`
         self._interrupted = False
 
     def plan(self) -> Plan:
         """What is to be done, from what the cache holds."""
         return Plan(
             candidates=list(self._candidates.values()),
-            record=memory.read(self._cache.folder, self._processor),
+            record=memory.read(self._cache.folder, self._processor, self._forgot),
             proven={name for name in self._candidates if name in self._loaded or self._cache.holds(name)},
             most=_MOST_HERE if self._cache.folder is None else None,
         )
@@ -115,6 +113,9 @@ class Workshop:
         except OSError as error:
             self._log("kernel_choice_not_kept", reason=str(error))
 
+    def _forgot(self, reason: str) -> None:
+        self._log("kernel_choice_not_read", reason=reason)
+
     def interrupt(self) -> None:
         """End the process at work, and start none until `resume`: Interrupted."""
         with self._turn:
@@ -136,35 +137,27 @@ class Workshop:
         return self._loaded[name]
 
     def _elsewhere(self, task: TASKS, names: Sequence[str]) -> Answer:
-        """Do it in a process that no signal for this one reaches, and that ends with it. OSError: it did not start."""
-        with self._start(task, names) as process:
-            importlib.import_module("native.compiled")  # needed in a moment, and the other process is at work
-            try:
-                said, complaints = process.communicate(timeout=_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return Answer(refused=f"took more than {_PATIENCE_S:.0f} s", for_good=True)
+        """Do a task in a process of its own. Raises Interrupted; OSError when the process cannot be started."""
+        process = self._start(task, names)
+        native.load_compiler()  # needed in a moment, and the other process is at work
+        answered = child.finish(process, _PATIENCE_S)
         if process is self._killed:
             raise Interrupted
-        if process.returncode == 0:
-            return Answer.model_validate_json(said)
-        last = (complaints.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
-        if process.returncode > 0:
-            return Answer(refused=f"failed: {last}")
-        ended = signal.Signals(-process.returncode)
-        short = "memory" in last  # LLVM aborts then too; tomorrow there may be more
-        return Answer(refused=f"crashed with {ended.name}: {last}", for_good=ended in _FAULTS and not short)
+        if answered is None:
+            return Answer(refused=f"took more than {_PATIENCE_S:.0f} s", for_good=True)
+        if answered.status == 0:
+            return Answer.model_validate_json(answered.said)
+        if answered.status > 0:
+            return Answer(refused=child.failed(answered.complaints))
+        short = "memory" in child.last_line(answered.complaints)  # LLVM aborts then too; tomorrow there may be more
+        return Answer(
+            refused=child.ended(answered.status, answered.complaints),
+            for_good=-answered.status in _FAULTS and not short,
+        )
 
-    def _start(self, task: TASKS, names: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, task: TASKS, names: Sequence[str]) -> child.Process:
         with self._turn:
             if self._interrupted:
                 raise Interrupted
-            self._at_work = subprocess.Popen(  # noqa: S603 # our own interpreter and module
-                [*self._command, str(os.getpid()), str(self._cache.folder), task, *names],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+            self._at_work = child.start(self._command, [str(self._cache.folder), task, *names])
             return self._at_work

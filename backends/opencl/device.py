@@ -7,21 +7,11 @@ any --worker lost--> SICK --a new worker is ready--> MINING             lost aga
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from backends.base import (
-    Capability,
-    DeviceFault,
-    DeviceInfo,
-    Feed,
-    Misuse,
-    Reading,
-    SettingRefused,
-    Settings,
-    State,
-    Telemetry,
-)
+from backends.base import Capability, DeviceInfo, Feed, Reading, SettingRefused, Settings, State, Telemetry
+from backends.threaded import Run, ThreadedDevice
 
 from .driver import Controls, Driver
 from .listing import PowerLimits
@@ -33,15 +23,9 @@ from .watchdog import Patience, Watchdog
 _ANSWER_S = 3.0  # for a worker to set its card's power limit
 
 
-@dataclass(slots=True)
-class _Run:
-    """From a start() to its stop()."""
-
-    feed: Feed
+@dataclass(slots=True, kw_only=True)
+class _Run(Run):
     driver: Driver
-    thread: threading.Thread
-    stopping: bool = False
-    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +47,15 @@ class Setup:
     patience: Patience = field(default_factory=Patience)
 
 
-class OpenclDevice:
+class OpenclDevice(ThreadedDevice[_Run, Controls]):
     """Implements `backends.base.Device`."""
 
     def __init__(self, info: DeviceInfo, setup: Setup, log: Callable[..., None] = lambda *_a, **_k: None) -> None:
-        self._info = info
+        super().__init__(info, Controls(duty=setup.duty, power_w=setup.power_w), log)
         self._setup = setup
-        self._log = log
-        self._controls = Controls(duty=setup.duty, power_w=setup.power_w)
-        self._run: _Run | None = None
-        self._wake = threading.Lock()  # held to interrupt the feed, so that none is after stop() returned
         self._answer = threading.Condition()
 
-    @property
-    def info(self) -> DeviceInfo:
-        return self._info
-
-    def start(self, feed: Feed) -> None:
-        if self._run:
-            raise Misuse(f"{self._info.id} was started already: stop() it first")
+    def _prepare(self, feed: Feed) -> _Run:
         setup = self._setup
 
         def log(event: str, **values: object) -> None:
@@ -99,33 +73,30 @@ class OpenclDevice:
             answered=self._answered,
             log=log,
         )
-        thread = threading.Thread(target=lambda: self._drive(run), name=self._info.id, daemon=True)
-        self._run = run = _Run(feed, driver, thread)
-        thread.start()
-
-    def stop(self, timeout: float) -> None:
-        run = self._run
-        if not run:
-            return
-        run.stopping = True
-        self._interrupt()
-        if run.thread.ident:
-            run.thread.join(timeout)
-        if run.thread.is_alive():
-            raise DeviceFault(f"{self._info.id} is not off after {timeout} s")
-        with self._wake:
-            self._run = None
+        run = _Run(feed, driver=driver)
+        run.threads.append(self._thread(run, driver.run))
+        return run
 
     def apply(self, settings: Settings) -> Settings:
-        self._check(settings)
+        power, power_w = self._setup.power, settings.power_w
+        if power_w is not None:
+            if power is None:
+                raise SettingRefused(f"{self._info.id} has no power limit that could be set")
+            if power.refused:
+                raise SettingRefused(f"{self._info.id}: {power.refused}")
+            if not power.least_w <= power_w <= power.most_w:
+                text = f"{power.least_w:g} to {power.most_w:g} W, not {power_w:g} W"
+                raise SettingRefused(f"{self._info.id} takes {text}")
+        return super().apply(settings)
+
+    def _takes(self) -> Collection[str]:
+        duty = ["duty"] if Capability.DUTY in self._info.capabilities else []
+        return ["enabled", *duty, *(["power_w"] if self._setup.power else [])]
+
+    def _set(self, settings: Settings) -> None:
         if settings.power_w is not None:
             self._limit(settings.power_w)
-        if settings.enabled is not None:
-            self._controls.enabled = settings.enabled
-        if settings.duty is not None:
-            self._controls.duty = settings.duty
-        self._interrupt()
-        return settings
+        super()._set(settings)
 
     def telemetry(self) -> Telemetry:
         run = self._run
@@ -166,27 +137,6 @@ class OpenclDevice:
         """The worker's process id; None while there is none."""
         return self._run.driver.pid if self._run else None
 
-    def _check(self, settings: Settings) -> None:
-        """Raises SettingRefused."""
-        takes = {"enabled"} | {str(x) for x in self._info.capabilities & {Capability.DUTY}}
-        name = self._info.id
-        if settings.duty is not None and not 0 <= settings.duty <= 1:
-            raise SettingRefused(f"duty is a share of the time, 0 to 1, not {settings.duty}")
-        if settings.power_w is not None:
-            power = self._setup.power
-            if power is None:
-                raise SettingRefused(f"{name} has no power limit that could be set")
-            if power.refused:
-                raise SettingRefused(f"{name}: {power.refused}")
-            if not power.least_w <= settings.power_w <= power.most_w:
-                raise SettingRefused(
-                    f"{name} takes {power.least_w:g} to {power.most_w:g} W, not {settings.power_w:g} W"
-                )
-            takes.add("power_w")
-        for item in fields(settings):
-            if item.name not in takes and getattr(settings, item.name) is not None:
-                raise SettingRefused(f"{name} has no {item.name} to set: it takes {', '.join(sorted(takes))}")
-
     def _limit(self, power_w: float) -> None:
         """Have the worker set the limit, if there is one; else it is told when it starts. Raises SettingRefused."""
         before, self._controls.power_w = self._controls.power_w, power_w
@@ -207,16 +157,3 @@ class OpenclDevice:
     def _answered(self) -> None:
         with self._answer:
             self._answer.notify_all()
-
-    def _interrupt(self) -> None:
-        with self._wake:
-            if self._run:
-                self._run.feed.interrupt()
-
-    def _drive(self, run: _Run) -> None:
-        """The thread's body: whatever goes wrong in it ends here, as a dead device."""
-        try:
-            run.driver.run()
-        except Exception as error:  # noqa: BLE001
-            run.fault = str(error) or type(error).__name__
-            self._log("device_failed", device=self._info.id, error=repr(error))

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
+from backends import threaded
 from backends.base import DeviceFault, Feed, Hit, State
+from backends.rates import smoothed
 
 from . import watchdog as dog
 from .progress import Progress
@@ -23,7 +25,6 @@ from .watchdog import Phase, Watchdog
 _LOOK_S = 0.25  # between two looks around when nothing wakes us
 _PARTING_S = 2.0  # what a worker gets to tell what it has in flight, and to end
 _AHEAD_S = 0.5  # of work that the worker has left when it is given more
-_SMOOTHING = 0.2
 
 
 class Link(Protocol):
@@ -39,11 +40,9 @@ class Link(Protocol):
 
 
 @dataclass(slots=True)
-class Controls:
+class Controls(threaded.Controls):
     """What the device wants of its worker; read by the driver at every step. Lives as long as the device."""
 
-    enabled: bool = True
-    duty: float = 1.0
     power_w: float | None = None
 
 
@@ -204,8 +203,7 @@ class Driver:
         hashes = part.count * len(part.versions)
         self._feed.worked(part.work, hashes)
         if report.took_s:
-            hps, before = hashes / report.took_s, self.heard.hps
-            self.heard.hps = hps if before is None else before + _SMOOTHING * (hps - before)
+            self.heard.hps = smoothed(self.heard.hps, hashes / report.took_s)
         self.watchdog.handle(dog.Finished(), now)
 
     # ---- what becomes of it

@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .elsewhere import ask
-from .endings import ended
+from backends.child import ask, ended
+
 from .runtime import Identity
 
 VENDORS = Path("/etc/OpenCL/vendors")
@@ -117,7 +117,7 @@ def icds() -> list[Path]:
 def _ask(command: Sequence[str], vendors: str | None) -> Answer:
     environ = {"OCL_ICD_VENDORS": vendors} if vendors else {}
     try:
-        answered = ask([*command, str(os.getpid())], PATIENCE_S, environ=environ)
+        answered = ask(command, PATIENCE_S, environ=environ)
     except OSError as error:
         raise _Crashed(f"cannot be asked: no process could be started: {error}") from error
     if answered is None:

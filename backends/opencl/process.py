@@ -15,14 +15,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from .endings import ended
+from backends.child import KILL_S, close_pipes, ended, start
+
 from .protocol import Lines, Order, ProtocolError, Report, encode, report
 
 COMMAND = (sys.executable, "-m", "backends.opencl.worker")
 _PIECE = 1 << 16
 _UNREAD_MAX = 256  # reports
 _COMPLAINTS_MAX = 4096  # bytes of standard error that are kept
-_KILL_S = 2.0  # for the kernel to end a killed process
 
 
 class WorkerProcess:
@@ -41,15 +41,7 @@ class WorkerProcess:
         self._complaints = b""
         self._fault: str | None = None  # what it said that nobody says
         self._closing = False
-        self._process = subprocess.Popen(  # noqa: S603 # our own interpreter and module
-            [*command, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **(environ or {}), "PYTHONPATH": os.pathsep.join(sys.path)},
-            bufsize=0,
-        )
+        self._process = start(command, environ=environ)
         assert self._process.stdin is not None  # it was asked for
         os.set_blocking(self._process.stdin.fileno(), False)
         self._reader = threading.Thread(target=self._read, name=f"worker {self._process.pid}", daemon=True)
@@ -83,7 +75,7 @@ class WorkerProcess:
         if self._fault:
             return self._fault
         try:
-            status = self._process.wait(_KILL_S)
+            status = self._process.wait(KILL_S)
         except subprocess.TimeoutExpired:
             return "its worker has closed its pipes and does not end"
         return f"its worker {ended(status, self._complaints)}"
@@ -100,18 +92,15 @@ class WorkerProcess:
         """Whether it is gone: a driver that hangs in the kernel holds even a killed process."""
         self._closing = True
         self._process.kill()
-        return self._gone(_KILL_S)
+        return self._gone(KILL_S)
 
     def _gone(self, timeout: float) -> bool:
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return False
-        self._reader.join(_KILL_S)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe:
-                with suppress(OSError):
-                    pipe.close()
+        self._reader.join(KILL_S)
+        close_pipes(self._process)
         return True
 
     def _read(self) -> None:

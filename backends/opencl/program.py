@@ -11,7 +11,6 @@ others could have written to are left alone.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import native
+from backends.kept import replace_whole
 from backends.private import make_private, prune
 
 from .runtime import Identity, opencl, reported
@@ -28,8 +28,7 @@ KEEP = 32  # folders, the least recently used go: a rig of a dozen different car
 _DIGEST = hashlib.sha256().digest_size
 _ROOM = "opencl"
 _LARGEST = 1 << 26  # bytes; a binary beyond is not ours
-# The code that decides what is built and which form wins; an update of the rest makes nobody tune again.
-_WRITERS = ("sha256.py", "word.py", "symbolic.py")  # of native/
+# With native.DESCRIPTION they decide what is built and which form wins; an update of the rest makes nobody tune again.
 _JUDGES = ("source.py", "scan.py", "tune.py", "trial.py")
 
 
@@ -57,8 +56,7 @@ def open_folder(state: Path | None, identity: Identity) -> tuple[Path | None, st
 def code_digest() -> str:
     """Of the code that what is kept depends on."""
     digest = hashlib.sha256()
-    floor, room = Path(native.__file__).parent, Path(__file__).parent
-    for source in [*(floor / name for name in _WRITERS), *(room / name for name in _JUDGES)]:
+    for source in [*native.DESCRIPTION, *(Path(__file__).with_name(name) for name in _JUDGES)]:
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
@@ -80,11 +78,8 @@ def keep(program: Any, form: Form, folder: Path | None) -> None:
     source = search_source(form)
     with reported(f"{form.name} has no binary"):
         binary = program.get_info(opencl().program_info.BINARIES)[0]
-    file = _file(folder, form)
-    draft = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # a full disk: it is built again next time
-        draft.write_bytes(_seal(source, binary) + binary)
-        draft.replace(file)
+        replace_whole(_file(folder, form), _seal(source, binary) + binary)
 
 
 def is_kept(form: Form, folder: Path | None) -> bool:

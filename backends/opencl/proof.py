@@ -5,21 +5,37 @@ Compilers for graphics cards have been wrong where the source was right, and so 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from backends.base import NONCES
 from backends.blocks import HEADERS
 
 from .errors import WrongResult
 from .reference import hits_by_hashlib
+from .runtime import Identity, find
+from .scan import DeviceSearch
+from .search import LAUNCH_S, Search
 from .source import Form
-
-if TYPE_CHECKING:
-    from .scan import DeviceSearch
 
 _EASY = 1 << 252  # one hash in sixteen
 _FIRST_DIFFICULTY = 1 << 224
 _ROLLED = 13  # the lowest of the version's bits that may be rolled
+
+
+def open_search(
+    identity: Identity, forms: Sequence[Form], folder: Path | None = None, *, launch_s: float = LAUNCH_S
+) -> Search:
+    """A search that has given the known answers.
+
+    forms: the one for a single version, and if another is better for several, that one too. folder: where programs are
+    kept (`program.open_folder`). Raises NoPlatform, NoDevice, BuildFailed, OutOfResources, WrongResult, DeviceLost.
+    """
+    search = DeviceSearch(find(identity), forms, folder, launch_s)
+    for form in search.forms:
+        prove(search, form)
+        search.keep(form)
+    return search
 
 
 def prove(search: DeviceSearch, form: Form) -> None:

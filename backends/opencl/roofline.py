@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from native.symbolic import Operations, layout
+from native import Operations, layout
 
 from .source import Form, search_source
 

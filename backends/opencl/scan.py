@@ -4,8 +4,7 @@
     copy queue             | read 0, clear 0 | read 1, clear 1 | ...
 
 Two queues, because on one a search would wait for the answer of the one before to be read. A runtime on the processor
-has one: its threads would not read before the running search is at its end, and the next be launched too late. Known
-answers come first.
+has one: its threads would not read before the running search is at its end, and the next be launched too late.
 """
 
 from __future__ import annotations
@@ -23,29 +22,13 @@ from backends.base import NONCES, Misuse
 
 from . import program
 from .pace import Pace
-from .proof import prove
 from .reference import hits_by_hashlib
-from .runtime import Identity, find, opencl, reported
-from .search import IN_FLIGHT, LAUNCH_S, Job, Outcome, Search, Ticket
+from .runtime import opencl, reported
+from .search import IN_FLIGHT, Job, Outcome, Ticket
 from .source import KERNEL, OUT_WORDS, PAIRS, Form, parameters
 
 _SPARE = IN_FLIGHT  # the place where a launch is searched again whose hits did not fit
 _AWAKE = 0.1  # of a launch's time is waited through in the driver, which may keep a core busy
-
-
-def open_search(
-    identity: Identity, forms: Sequence[Form], folder: Path | None = None, *, launch_s: float = LAUNCH_S
-) -> Search:
-    """A search that has given the known answers.
-
-    forms: the one for a single version, and if another is better for several, that one too. folder: where programs are
-    kept (`program.open_folder`). Raises NoPlatform, NoDevice, BuildFailed, OutOfResources, WrongResult, DeviceLost.
-    """
-    search = DeviceSearch(find(identity), forms, folder, launch_s)
-    for form in search.forms:
-        prove(search, form)
-        search.keep(form)
-    return search
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
     folder, why_not = open_folder(state_dir, identity)  `program`: where programs and measurements are kept
     tuned = settle(identity, folder)                    `tune`: measured now, which takes minutes, or remembered
-    search = open_search(identity, tuned.forms, folder) `scan`: known answers come first
+    search = open_search(identity, tuned.forms, folder) `proof`: known answers come first
     job = search.prepare(header76, versions, target)    once for each group of versions
     ticket = search.launch(job, start, count)           returns at once; keep two in flight, so that none waits for us
     outcome = search.collect(ticket)                    in the order of the launches

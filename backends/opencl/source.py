@@ -16,9 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from native.sha256 import MASK, Integers, midstate, words
-from native.symbolic import Search, layout
-from native.word import Word
+from native import MASK, Integers, Search, Word, layout, midstate, words
 
 WIDTHS = (1, 2, 4, 8, 16)
 MIDSTATES = (1, 2, 4)

@@ -15,8 +15,8 @@ from backends.base import NONCES
 from backends.child import end_with
 
 from .errors import OpenclError
+from .proof import open_search
 from .runtime import Identity
-from .scan import open_search
 from .search import IN_FLIGHT, Search, Ticket
 from .source import Form
 from .tune import Trial

@@ -9,7 +9,6 @@ that a tuning which was cut short goes on where it was.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -20,16 +19,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .elsewhere import ask
-from .endings import ended
-from .errors import OpenclError, shortened
+from backends.child import ask, ended, failed
+from backends.kept import Kept
+from backends.rates import first_of_the_best
+
+from .errors import OpenclError
 from .runtime import Identity
 from .source import MIDSTATES, WIDTHS, Form
 
 PATIENCE_S = 180.0  # for building, examining and timing one form
 _NOISE = 0.01  # rates that differ by less are equal: the form tried first is kept
 _FILE = "tuned.json"
-_LARGEST = 1 << 20  # bytes; a file beyond is not ours
 _TRIALS_MAX = 64  # steps of at most five forms need fewer
 _STOPPED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # from outside, as when the machine is shut down
 
@@ -108,7 +108,7 @@ class Tuner:
 
     def _best(self, midstates: Sequence[int] = MIDSTATES) -> Form:
         rates = {x.form: x.rate_hps for x in self.trials if x.rate_hps is not None and x.form.midstates in midstates}
-        return first_of_the_best(rates) if rates else starter(self._identity)
+        return first_of_the_best(rates, _NOISE) if rates else starter(self._identity)
 
     def _forms(self) -> Iterable[Form]:
         start = starter(self._identity)
@@ -155,13 +155,7 @@ def chosen(trials: Sequence[Trial]) -> Tuned | None:
     single = {form: rate for form, rate in rates.items() if form.midstates == 1}
     if not single:
         return None
-    return Tuned(first_of_the_best(single), first_of_the_best(rates), tuple(trials))
-
-
-def first_of_the_best(rates: dict[Form, float]) -> Form:
-    """The form that was tried first among those that are as fast as any."""
-    best = max(rates.values())
-    return next(form for form, rate in rates.items() if rate >= best * (1 - _NOISE))
+    return Tuned(first_of_the_best(single, _NOISE), first_of_the_best(rates, _NOISE), tuple(trials))
 
 
 def settle(
@@ -181,7 +175,7 @@ def settle(
     if again:
         _forget(folder)
     attempt = attempt or try_elsewhere
-    tuner = Tuner(identity, _remembered(folder))
+    tuner = Tuner(identity, _remembered(folder, tell))
     while (form := tuner.next()) is not None:
         tell(_trying(form, tuner.trials))
         tuner.told(attempt(identity, form, folder))
@@ -195,9 +189,9 @@ def settle(
     return tuned
 
 
-def recall(identity: Identity, folder: Path | None) -> Tuned | None:
-    """What is remembered; None if there is nothing, too little, or it is not in order."""
-    tuner = Tuner(identity, _remembered(folder))
+def recall(identity: Identity, folder: Path | None, tell: Tell = lambda _: None) -> Tuned | None:
+    """What is remembered; None if there is nothing or too little, or where it cannot be read: `tell` why."""
+    tuner = Tuner(identity, _remembered(folder, tell))
     return tuner.tuned() if tuner.next() is None else None
 
 
@@ -207,25 +201,27 @@ def _trying(form: Form, trials: Sequence[Trial]) -> str:
     return f"looking for the fastest form of the search: number {len(trials) + 1}, {form.name}{so_far}"
 
 
-def _remembered(folder: Path | None) -> list[Trial]:
-    """The trials that have ended; none if the file is not in order."""
+def _kept(folder: Path) -> Kept[list[Trial]]:
+    return Kept(folder / _FILE, _TRIALS)
+
+
+def _remembered(folder: Path | None, tell: Tell) -> list[Trial]:
+    """The trials that have ended; none where the file cannot be used: `tell` why."""
     if folder is None:
         return []
     try:
-        with (folder / _FILE).open("rb") as file:
-            return _TRIALS.validate_json(file.read(_LARGEST))
-    except (OSError, ValidationError):
+        return _kept(folder).read() or []
+    except OSError as error:
+        tell(f"what was measured cannot be used: {error}")
         return []
 
 
 def _remember(folder: Path | None, trials: Sequence[Trial]) -> str | None:
-    """Write them down; why that cannot be, if so."""
+    """Write the trials down; return why that cannot be, if so."""
     if folder is None:
         return None
     try:
-        draft = folder / f"{_FILE}.{os.getpid()}"
-        draft.write_bytes(_TRIALS.dump_json(list(trials), indent=1))
-        draft.replace(folder / _FILE)
+        _kept(folder).write(list(trials))
     except OSError as error:
         return str(error)
     return None
@@ -233,8 +229,8 @@ def _remember(folder: Path | None, trials: Sequence[Trial]) -> str | None:
 
 def _forget(folder: Path | None) -> None:
     if folder is not None:
-        with suppress(OSError):  # it can be written over as little
-            (folder / _FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # `_remember` tells why the file cannot be written
+            _kept(folder).forget()
 
 
 def _drop_losers(folder: Path | None, tuned: Tuned) -> None:
@@ -253,9 +249,9 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
 
     Raises OpenclError when it was ended from outside: that says nothing of the form.
     """
-    command = [sys.executable, "-m", "backends.opencl.trial", str(os.getpid()), str(folder or "")]
+    command = (sys.executable, "-m", "backends.opencl.trial")
     request = TypeAdapter(Identity).dump_json(identity) + b"\n" + TypeAdapter(Form).dump_json(form) + b"\n"
-    answered = ask(command, PATIENCE_S, request)
+    answered = ask(command, PATIENCE_S, [str(folder or "")], request=request)
     if answered is None:
         return Trial(form=form, refused=f"took more than {PATIENCE_S:.0f} s")
     if -answered.status in _STOPPED:
@@ -264,5 +260,4 @@ def try_elsewhere(identity: Identity, form: Form, folder: Path | None) -> Trial:
         return Trial(form=form, refused=ended(answered.status, answered.complaints))
     with suppress(ValidationError, IndexError):  # runtimes print what they like: ours is the last line
         return Trial.model_validate_json(answered.said.splitlines()[-1])
-    last = shortened(answered.complaints.decode(errors="replace")).splitlines()[-1:]
-    return Trial(form=form, refused=f"failed: {' '.join(last) or 'no reason given'}")
+    return Trial(form=form, refused=failed(answered.complaints))

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from backends.rates import smoothed
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -88,9 +90,6 @@ class Phase(Enum):
     DEAD = auto()
 
 
-_SMOOTHING = 0.2
-
-
 class Watchdog:
     """The state machine of one device's worker."""
 
@@ -148,7 +147,7 @@ class Watchdog:
 
     def _learn(self, now: float) -> None:
         took_s = now - self._since
-        self._usual_s = took_s if self._usual_s is None else self._usual_s + _SMOOTHING * (took_s - self._usual_s)
+        self._usual_s = smoothed(self._usual_s, took_s)
         self._since = now
 
     def _lose(self, reason: str, now: float, *, for_good: bool) -> None:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from backends.base import BackendError
 from backends.child import end_with
 
-from . import scan
+from . import proof
 from .errors import BuildFailed, NoDevice, NoPlatform, WrongResult
 from .program import open_folder
 from .protocol import (
@@ -95,19 +95,16 @@ def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], S
         search = opener(opening, lambda text: channel.tell(Doing(text=text[:TEXT_MAX])))
         serving = Serving(search, channel.tell)
         channel.tell(Ready(name=search.name[:TEXT_MAX], midstates=search.midstates))
-        while True:
-            for each in orders:
+        heard: list[Order] | None = orders
+        due = False
+        while heard is not None:
+            for each in heard:
                 _obey(each, serving, sensors, channel)
+            if due:
+                serving.step()
             due_s = serving.due_s
             heard = channel.hear(due_s)
-            if heard is None:
-                break
-            orders = heard
-            if due_s == 0 or (not orders and due_s is not None):
-                for each in orders:
-                    _obey(each, serving, sensors, channel)
-                orders = []
-                serving.step()
+            due = due_s == 0 or (due_s is not None and not heard)
         search.close()
     except BrokenPipeError:
         return 0  # nobody is there to be told
@@ -172,9 +169,9 @@ def open_search(opening: Open, doing: Callable[[str], None]) -> Search:
     if opening.tune:
         tuned = settle(identity, folder, again=opening.retune, tell=doing)
     else:
-        tuned = recall(identity, folder) or untuned(identity)
+        tuned = recall(identity, folder, doing) or untuned(identity)
     doing("building the search")
-    return scan.open_search(identity, tuned.forms, folder, launch_s=opening.launch_s)
+    return proof.open_search(identity, tuned.forms, folder, launch_s=opening.launch_s)
 
 
 def run(parent: int, opener: Opener = open_search) -> int:

@@ -5,25 +5,13 @@ It finds real hits on easy targets, in order from nonce 0 upwards. Its faults ar
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from backends.base import (
-    NONCES,
-    DeviceFault,
-    DeviceInfo,
-    Feed,
-    Hit,
-    Kind,
-    Misuse,
-    SettingRefused,
-    Settings,
-    State,
-    Telemetry,
-    Work,
-)
+from backends.base import NONCES, DeviceFault, DeviceInfo, Feed, Hit, Kind, State, Telemetry, Work
+from backends.threaded import Controls, Run, ThreadedDevice
 
 from .contract import hits_among
 
@@ -45,15 +33,11 @@ class Fault(Enum):
 
 
 @dataclass(slots=True)
-class _Run:
-    feed: Feed
-    stopping: bool = False
-    fault: str | None = None
+class _Run(Run):
     state: State = State.STARTING
-    thread: threading.Thread | None = None
 
 
-class SyntheticDevice:
+class SyntheticDevice(ThreadedDevice[_Run, Controls]):
     """Implements `backends.base.Device`. rate_hps: as fast as Python, at most; lag_s: of SLOW_STOP."""
 
     def __init__(
@@ -64,48 +48,25 @@ class SyntheticDevice:
         fault: Fault | None = None,
         lag_s: float = 0.3,
     ) -> None:
-        self.info = DeviceInfo(name, "synthetic", Kind.CPU, "hashlib", virtual=True, expected_hps=rate_hps)
+        info = DeviceInfo(name, "synthetic", Kind.CPU, "hashlib", virtual=True, expected_hps=rate_hps)
+        super().__init__(info, Controls())
         self._pace_s = _SLICE / rate_hps
         self._fault = fault
         self._lag_s = lag_s
-        self._enabled = True
-        self._run: _Run | None = None
-
-    def start(self, feed: Feed) -> None:
-        if self._run:
-            raise Misuse(f"{self.info.id} runs already")
-        run = self._run = _Run(feed)
-        run.thread = threading.Thread(target=self._contained, args=(run,), name=self.info.id, daemon=True)
-        run.thread.start()
-
-    def stop(self, timeout: float) -> None:
-        if not self._run or not self._run.thread:
-            return
-        self._run.stopping = True
-        self._run.feed.interrupt()
-        self._run.thread.join(timeout)
-        if self._run.thread.is_alive():
-            raise DeviceFault(f"{self.info.id} is not off after {timeout} s")
-        self._run = None
-
-    def apply(self, settings: Settings) -> Settings:
-        if settings != Settings(enabled=settings.enabled):
-            raise SettingRefused(f"{self.info.id} can only be switched on and off")
-        if settings.enabled is not None:
-            self._enabled = settings.enabled
-            if self._run:
-                self._run.feed.interrupt()
-        return settings
 
     def telemetry(self) -> Telemetry:
         run = self._run
-        return Telemetry(run.state, fault=run.fault) if run else Telemetry(State.OFF)
+        if run is None:
+            return Telemetry(State.OFF)
+        return Telemetry(State.DEAD if run.fault else run.state, fault=run.fault)
 
-    def _contained(self, run: _Run) -> None:
-        try:
-            self._mine(run)
-        except Exception as e:  # noqa: BLE001 # whatever it is, it ends here, as a device that is dead
-            run.state, run.fault = State.DEAD, f"{type(e).__name__}: {e}"
+    def _takes(self) -> Collection[str]:
+        return ("enabled",)
+
+    def _prepare(self, feed: Feed) -> _Run:
+        run = _Run(feed)
+        run.threads.append(self._thread(run, lambda: self._mine(run)))
+        return run
 
     def _mine(self, run: _Run) -> None:
         feed, work, nonce = run.feed, None, 0
@@ -113,7 +74,7 @@ class SyntheticDevice:
             epoch = feed.epoch  # before the flags: what changes them raises it, so that no wait below sleeps through
             if run.stopping:
                 break
-            if not self._enabled:
+            if not self._controls.enabled:
                 run.state = State.PAUSED
                 feed.wait(epoch, _POLL_S)
             elif self._fault is Fault.STICKY and work and nonce < NONCES:

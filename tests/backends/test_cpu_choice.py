@@ -72,9 +72,26 @@ def test_what_was_measured_is_remembered_for_each_processor(tmp_path: Path) -> N
 )
 def test_a_file_that_is_not_in_order_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "measured.json").write_text(text)
-    assert read(tmp_path, "ACME 9000") == {}
+    told: list[str] = []
+    assert read(tmp_path, "ACME 9000", told.append) == {}
+    assert len(told) == 1 and "measured.json" in told[0]
     write(tmp_path, "ACME 9000", measured(first={1: 1.0}))
     assert choose(CANDIDATES, read(tmp_path, "ACME 9000")) == Choice("first", "first", 1)
+
+
+def test_a_file_from_before_formats_had_versions_is_read(tmp_path: Path) -> None:
+    (tmp_path / "measured.json").write_text('{"ACME 9000": {"first": {"rates_hps": {"1": 1.5}}}}')
+    assert read(tmp_path, "ACME 9000") == measured(first={1: 1.5})
+
+
+def test_a_file_of_a_newer_program_is_neither_read_nor_written_over(tmp_path: Path) -> None:
+    (tmp_path / "measured.json").write_text('{"version": 9, "content": []}')
+    told: list[str] = []
+    assert read(tmp_path, "ACME 9000", told.append) == {}
+    assert "newer version" in told[0]
+    with pytest.raises(OSError, match="newer version"):
+        write(tmp_path, "ACME 9000", measured(first={1: 1.0}))
+    assert (tmp_path / "measured.json").read_text() == '{"version": 9, "content": []}'
 
 
 def test_without_a_folder_nothing_is_remembered() -> None:

@@ -68,8 +68,7 @@ class Probe:
     def mailbox(self) -> Any:
         return FakeMailbox()
 
-    def relay(self, *arguments: Any) -> tuple[int, int, int, int]:
-        cancel, epoch, _ = arguments[-3:]
+    def relay(self, nonces: native.NonceRange, _mailbox: Any) -> tuple[int, int, int, int]:
         thread = threading.get_native_id()
         with self.lock:
             self.niceness[thread] = os.getpriority(os.PRIO_PROCESS, thread)
@@ -79,7 +78,7 @@ class Probe:
             self.scans_to_fault -= 1
             if self.scans_to_fault == 0:
                 raise RuntimeError("bad silicon")
-        while cancel[0] == epoch:
+        while nonces.cancel[0] == nonces.epoch:
             time.sleep(0.001)
         return 0, 0, 0, 0
 
@@ -200,7 +199,7 @@ def test_a_thread_that_does_not_come_back_is_a_fault_until_it_does() -> None:
     probe.relay = hang  # type: ignore[method-assign]
     with mining(probe, threads=1) as device:
         assert stuck.wait(10.0)
-        with pytest.raises(DeviceFault, match="1 of 1 threads"):
+        with pytest.raises(DeviceFault, match="cpu:0 is not off"):
             device.stop(0.01)
         with pytest.raises(BackendError, match="stop"):
             device.start(FakeFeed())

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
 from backends.cpu.forge import Forge
-from backends.cpu.hasher import Controls, Hasher
+from backends.cpu.hasher import Hasher
 from backends.cpu.search import Words
 from backends.cpu.workshop import Workshop
 from backends.duty import PERIOD_S, SLICE_S
 from backends.testing import FakeFeed, Template
+from backends.threaded import Controls
+from native import NonceRange
 
 EASY = Template()
 
@@ -66,19 +68,17 @@ class FakeSearch:
         self.mailboxes.append(FakeMailbox())
         return self.mailboxes[-1]
 
-    def relay(self, *arguments: Any) -> tuple[int, int, int, int]:
-        *job, hits, cancel, epoch, mailbox = arguments
-        done, found = self.scan(*job, hits, cancel, epoch)
-        params, count, epoch = mailbox.posted or (job[0], 0, -1)
-        if cancel[0] != epoch or len(params) != len(job[0]):
+    def relay(self, asked: NonceRange, mailbox: Any) -> tuple[int, int, int, int]:
+        done, found = self.scan(asked)
+        params, count, epoch = mailbox.posted or (asked.params, 0, -1)
+        if asked.cancel[0] != epoch or len(params) != len(asked.params):
             return done, found, 0, 0
-        return done, found, *self.scan(params, 0, count, hits[found:], cancel, epoch)
+        return done, found, *self.scan(NonceRange(params, 0, count, asked.hits[found:], asked.cancel, epoch))
 
-    def scan(self, *arguments: Any) -> tuple[int, int]:
-        params, start, count, hits, cancel, epoch = arguments
+    def scan(self, asked: NonceRange) -> tuple[int, int]:
+        params, start, hits = asked.params, asked.start, asked.hits
         self.before()
-        if cancel[0] != epoch:
-            count = self.cut
+        count = asked.count if asked.cancel[0] == asked.epoch else self.cut
         self.clock.now += count * len(params) / self.hps
         nonces = range(start, start + count)
         if nonces:

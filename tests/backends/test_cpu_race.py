@@ -7,6 +7,7 @@ import pytest
 
 from backends.base import NONCES
 from backends.cpu.race import CHUNK_S, MIDSTATES, TURNS, race
+from native import NonceRange
 
 
 class Track:
@@ -31,11 +32,10 @@ class Fake:
         assert len(header76) == 76 and len(set(versions)) == len(versions) and 0 < target < 1 << 256
         return np.zeros((len(versions), 1), np.uint32)
 
-    def scan(  # noqa: PLR0917 # native.scan's
-        self, params: Any, start: int, count: int, hits: Any, cancel: Any, epoch: int
-    ) -> tuple[int, int]:
-        assert start == 0 and 0 < count <= NONCES and len(hits) >= len(params) and cancel[0] == epoch
-        rows = len(params)
+    def scan(self, nonces: NonceRange) -> tuple[int, int]:
+        count, rows = nonces.count, len(nonces.params)
+        assert nonces.start == 0 and 0 < count <= NONCES and len(nonces.hits) >= rows
+        assert nonces.cancel[0] == nonces.epoch
         seconds = count * rows / (self.hps * (self.gain if rows > 1 else 1.0))
         if self.track.busy and len(self.track.chunks) % 7:
             seconds *= 2.3

@@ -113,6 +113,14 @@ def test_a_place_that_cannot_be_written_costs_the_memory_only(tmp_path: Path) ->
     assert said == ["kernel_choice_not_kept"]
 
 
+def test_a_memory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "measured.json").write_text("torn")
+    said: list[str] = []
+    made = Workshop([CANDIDATE], cpu.KernelCache(tmp_path), "x", log=lambda event, **_: said.append(event))
+    assert made.plan().record == {}
+    assert said == ["kernel_choice_not_read"]
+
+
 def candidate(kernel: native.Kernel) -> cpu.Candidate:
     return next(x for x in cpu.candidates() if x.name == kernel.name)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import NONCES
-from backends.rectangle import Position, versions
+from backends.rectangle import Position, subsets, versions
 from backends.testing import Template
 
 WORK = Template(version=0x20000000).lease(0)
@@ -35,3 +35,12 @@ def test_versions_end_after_their_last_nonce_and_the_lease_after_its_last_versio
 def test_without_version_bits_the_version_of_the_work_is_all_there_is() -> None:
     position = Position(replace(WORK, version_mask=0), together=16)
     assert position.versions == (WORK.version,)
+
+
+@given(bits=st.sets(st.integers(0, 31), max_size=8))
+def test_every_value_under_a_mask_comes_once_and_rising(bits: set[int]) -> None:
+    mask = sum(1 << bit for bit in bits)
+    values = list(subsets(mask))
+    assert values == sorted(set(values))
+    assert len(values) == 1 << len(bits)
+    assert all(value & ~mask == 0 for value in values)

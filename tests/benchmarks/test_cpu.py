@@ -123,15 +123,15 @@ class Searching:
     def __init__(self, nonce: int) -> None:
         self._nonce = nonce
 
-    def __call__(self, params: Any, start: int, count: int, hits: Any, *_: object) -> tuple[int, int]:
-        hits[0] = self._nonce, 0
-        return count, 1
+    def __call__(self, _kernel: native.Kernel, nonces: native.NonceRange) -> tuple[int, int]:
+        nonces.hits[0] = self._nonce, 0
+        return nonces.count, 1
 
 
 def test_hits_that_hashlib_does_not_confirm_are_false(monkeypatch: pytest.MonkeyPatch) -> None:
     searching = Searching(nonce=3)
     monkeypatch.setattr("native.prepare", lambda *_: None)
-    monkeypatch.setattr("native.scan", lambda _kernel, *rest: searching(*rest))
+    monkeypatch.setattr("native.scan", searching)
     walk = Walk(kernel(layout()), 1, 0)
     assert walk.step() == walk.count == walk.hashes
     walk.check()

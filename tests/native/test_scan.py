@@ -46,7 +46,7 @@ def test_published_blocks_are_found(kernel: native.Kernel, vectors: dict[str, An
         hits = room(4096)
         start = max(nonce - 999, 0)
         count = min(2000, NONCES - start)
-        done, found = native.scan(kernel, params, start, count, hits, epoch(), 0)
+        done, found = native.scan(kernel, native.NonceRange(params, start, count, hits, epoch(), 0))
         assert done == count
         assert (nonce, 0) in pairs(hits, found)
 
@@ -78,7 +78,7 @@ def test_any_range_is_scanned_exactly(  # noqa: PLR0917 # one drawn value each
     hits = room(capacity)
     params = native.prepare(kernel, header, versions, target)
     assert params.shape == (len(versions), kernel.slots)
-    done, found = native.scan(kernel, params, start, count, hits, epoch(7), 7)
+    done, found = native.scan(kernel, native.NonceRange(params, start, count, hits, epoch(7), 7))
     assert pairs(hits, found) == hashlib_hits(header, versions, target, range(start, start + done))
     if done < count:
         next_one = hashlib_hits(header, versions, target, range(start + done, start + done + 1))
@@ -92,7 +92,7 @@ def test_as_many_versions_as_a_kernel_likes_are_searched_exactly(
     versions = [0x20000000 | rolled << 13 for rolled in range(kernel.midstates)]
     params = native.prepare(kernel, HEADER, versions, 1 << 252)
     hits, start, count = room(400), 0x7FFFFFF3, 150
-    done, found = native.scan(kernel, params, start, count, hits, epoch(), 0)
+    done, found = native.scan(kernel, native.NonceRange(params, start, count, hits, epoch(), 0))
     assert done == count
     assert pairs(hits, found) == hashlib_hits(HEADER, versions, 1 << 252, range(start, start + count))
     assert {row for _, row in pairs(hits, found)} == set(range(kernel.midstates))
@@ -103,7 +103,7 @@ def test_a_flood_of_hits_loses_none(kernel: native.Kernel) -> None:
     params = native.prepare(kernel, HEADER, versions, ALL)
     hits, seen, nonce = room(100), [], start
     while nonce < end:
-        done, found = native.scan(kernel, params, nonce, end - nonce, hits, epoch(), 0)
+        done, found = native.scan(kernel, native.NonceRange(params, nonce, end - nonce, hits, epoch(), 0))
         seen += pairs(hits, found)
         nonce += done
     assert seen == [(nonce, row) for nonce in range(start, end) for row in range(3)]
@@ -116,7 +116,7 @@ def test_the_edge_is_the_most_significant_word_of_the_target(kernel: native.Kern
 
     def found(target: int) -> int:
         params = native.prepare(kernel, HEADER, [version], target)
-        return native.scan(kernel, params, 77, 1, room(1), epoch(), 0)[1]
+        return native.scan(kernel, native.NonceRange(params, 77, 1, room(1), epoch(), 0))[1]
 
     assert found(value) == 1
     assert found(value - 1) == 1  # a superset: the caller confirms
@@ -128,7 +128,7 @@ def test_a_cancel_from_another_thread_stops_a_scan_that_holds_no_lock(kernel: na
     hits, cancel = room(1 << 16), epoch(41)
     answers: list[tuple[int, int]] = []
     thread = threading.Thread(
-        target=lambda: answers.append(native.scan(kernel, params, 3, NONCES - 3, hits, cancel, 41))
+        target=lambda: answers.append(native.scan(kernel, native.NonceRange(params, 3, NONCES - 3, hits, cancel, 41)))
     )
     thread.start()
     time.sleep(0.1)  # a scan that kept the interpreter's lock would let nobody go on from here for minutes
@@ -138,22 +138,22 @@ def test_a_cancel_from_another_thread_stops_a_scan_that_holds_no_lock(kernel: na
     assert 0 < done < NONCES - 3
 
     again = room(1 << 16)
-    assert native.scan(kernel, params, 3, done, again, epoch(41), 41) == (done, found)
+    assert native.scan(kernel, native.NonceRange(params, 3, done, again, epoch(41), 41)) == (done, found)
     assert pairs(again, found) == pairs(hits, found)
 
 
 def test_a_scan_of_a_past_epoch_does_nothing(kernel: native.Kernel) -> None:
     params = native.prepare(kernel, HEADER, [1], ALL)
     hits = room(8)
-    assert native.scan(kernel, params, 5, 100, hits, epoch(2), 1) == (0, 0)
-    assert native.scan(kernel, params, 5, 100, hits, epoch(NONCES - 1), NONCES - 1) == (8, 8)
+    assert native.scan(kernel, native.NonceRange(params, 5, 100, hits, epoch(2), 1)) == (0, 0)
+    assert native.scan(kernel, native.NonceRange(params, 5, 100, hits, epoch(NONCES - 1), NONCES - 1)) == (8, 8)
 
 
 @pytest.mark.parametrize(("start", "count"), [(-1, 5), (0, -1), (5, -3), (NONCES, 1), (NONCES - 5, 6), (0, NONCES + 1)])
 def test_a_range_outside_the_nonces_is_refused(quick: native.Kernel, start: int, count: int) -> None:
     params = native.prepare(quick, HEADER, [1], 1)
     with pytest.raises(ValueError, match="range of nonces"):
-        native.scan(quick, params, start, count, room(1), epoch(), 0)
+        native.scan(quick, native.NonceRange(params, start, count, room(1), epoch(), 0))
 
 
 def test_arrays_that_would_be_misread_are_refused(quick: native.Kernel) -> None:
@@ -165,7 +165,7 @@ def test_arrays_that_would_be_misread_are_refused(quick: native.Kernel) -> None:
         hits = room(8) if hits is None else hits
         cancel = epoch() if cancel is None else cancel
         with pytest.raises(ValueError, match=text):
-            native.scan(quick, params, 0, 16, hits, cancel, number)
+            native.scan(quick, native.NonceRange(params, 0, 16, hits, cancel, number))
 
     refuse("params", params=params[:, :-1].copy())
     refuse("params", params=params.astype(np.int64))

@@ -45,7 +45,7 @@ def share_of(job: Job) -> Share:
             header += struct.pack("<II", job.ntime, job.nbits)
             params = search.prepare(header, [job.version], job.share_target)
             for start in range(0, 1 << 32, CHUNK):
-                _, count = search.scan(params, start, CHUNK, hits, cancel, 0)
+                _, count = search.scan(native.NonceRange(params, start, CHUNK, hits, cancel, 0))
                 shares = [share_of_nonce(job, extranonce, int(nonce)) for nonce, _ in hits[:count]]
                 found.extend(share for share in shares if share.hash <= job.share_target)
                 if found:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from backends.base import NONCES, Work
+from backends.rectangle import subsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,3 @@ def pieces(work: Work, together: int, rolled: int = 0) -> Iterator[Piece]:
                 yield Piece(work, ntime, some, by_chip)
             else:
                 yield from (Piece(work, ntime, (version,), by_chip) for version in some)
-
-
-def subsets(mask: int) -> Iterator[int]:
-    """Every value that has no bit outside the mask, rising from 0."""
-    value = 0
-    while True:
-        yield value
-        value = (value - mask) & mask
-        if not value:
-            return

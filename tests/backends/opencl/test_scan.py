@@ -16,9 +16,10 @@ from backends.base import NONCES, Misuse
 from backends.blocks import HEADERS
 from backends.opencl import program, proof, scan, tune
 from backends.opencl.errors import BuildFailed, NoDevice, WrongResult
+from backends.opencl.proof import open_search
 from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.runtime import Identity, find, opencl
-from backends.opencl.scan import DeviceSearch, open_search
+from backends.opencl.scan import DeviceSearch
 from backends.opencl.source import PAIRS, Form
 from tests.sharing import locked
 

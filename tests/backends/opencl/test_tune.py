@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Callable
@@ -113,6 +114,24 @@ def test_a_damaged_memory_is_measured_anew(tmp_path: Path, damage: bytes) -> Non
     (tmp_path / "tuned.json").write_bytes(damage)
     assert recall(CARD, tmp_path) is None
     assert settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), [])) == first == recall(CARD, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"[{", b'{"version": 9, "content": []}'])
+def test_why_a_memory_cannot_be_used_is_told(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "tuned.json").write_bytes(damage)
+    told: list[str] = []
+    assert recall(CARD, tmp_path, told.append) is None
+    settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), []), tell=told.append)
+    assert told[0] == told[1] and "what was measured cannot be used: " in told[0] and "tuned.json" in told[0]
+    kept = (tmp_path / "tuned.json").read_bytes()
+    assert (kept == damage) == (b"version" in damage)
+
+
+def test_a_memory_from_before_formats_had_versions_is_read(tmp_path: Path) -> None:
+    first = settle(CARD, tmp_path, attempt=rated(likes(Form(2, 2)), []))
+    content = json.loads((tmp_path / "tuned.json").read_bytes())["content"]
+    (tmp_path / "tuned.json").write_text(json.dumps(content))
+    assert recall(CARD, tmp_path) == first
 
 
 def test_a_tuning_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from native.sha256 import IV, Integers, compress, digest_block, header_block, words
+from native import IV, Integers, compress, digest_block, header_block, words
 
 VERSION_SHIFT = 13  # the sixteen bits that chips roll are 28..13 of a header's version
 

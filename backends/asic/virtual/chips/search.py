@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 import native
 from backends import affinity
 from backends.cpu import NO_CACHE, KernelCache, candidates, load
-from native.kernel import fill
 
 from .jobs import HeaderJob, Job
 
@@ -48,7 +47,7 @@ class Engine:
                 params = native.prepare(kernel, header.header76, [0], 1)
                 hits = np.empty((_ROOM, 2), np.uint32)
                 began = time.perf_counter()
-                done, _ = native.scan(kernel, params, 0, _MEASURED, hits, self._cancel, 0)
+                done, _ = native.scan(kernel, native.NonceRange(params, 0, _MEASURED, hits, self._cancel, 0))
                 self._rate_hps = done / (time.perf_counter() - began)
             return self._rate_hps
 
@@ -60,7 +59,7 @@ class Engine:
         found: list[tuple[int, int]] = []
         end = start + count
         while start < end:
-            done, number = native.scan(kernel, params, start, end - start, hits, self._cancel, 0)
+            done, number = native.scan(kernel, native.NonceRange(params, start, end - start, hits, self._cancel, 0))
             found += [(int(nonce), rows[int(row)]) for nonce, row in hits[:number]]
             start += done
         return [(nonce, row) for nonce, row in found if job.hash(row, nonce) <= target]
@@ -69,7 +68,7 @@ class Engine:
         if isinstance(job, HeaderJob):
             return native.prepare(kernel, job.header76, [job.version(row) for row in rows], target)
         states = np.array([job.states[row] for row in rows], np.uint32)
-        return fill(kernel, states, job.tail, target)
+        return native.fill(kernel, states, job.tail, target)
 
     def _loaded(self) -> native.Kernel:
         with self._lock:

@@ -22,8 +22,9 @@ from backends.asic.chips.jobs import (
     midstate_job,
     version_rolling,
 )
-from backends.asic.chips.lease import pieces, subsets
+from backends.asic.chips.lease import pieces
 from backends.base import NONCES, Hit, Misuse, Work
+from backends.rectangle import subsets
 from native.sha256 import midstate
 from tests.backends.asic.chips.golden import lease_of, of_kind
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import native
-from native.kernel import memory, scanning
+from native.features import host_features
+from native.kernel import Kernel, NonceRange, memory, scanning
 
 Words = NDArray[np.uint32]
 
@@ -45,22 +45,14 @@ class Mailbox:
         self._words[0] = _NO_EPOCH
 
 
-def relay(  # noqa: PLR0917 # native.scan's
-    kernel: native.Kernel,
-    params: Words,
-    start: int,
-    count: int,
-    hits: Words,
-    cancel: Words,
-    epoch: int,
-    mailbox: Mailbox,
-) -> tuple[int, int, int, int]:
+def relay(kernel: Kernel, nonces: NonceRange, mailbox: Mailbox) -> tuple[int, int, int, int]:
     """A `native.scan` that goes on with what is in the mailbox, if that is for the epoch which is when it ends.
 
     Returns (done, found, done of the next, found of the next): the next one's hits are behind the others. Both are
-    exact, as a scan is. What has another number of rows than `params` stays where it is. Raises ValueError as a scan.
+    exact, as a scan is. A job with another number of rows than `nonces.params` stays in the mailbox. Raises ValueError
+    as a scan.
     """
-    scan, arguments = scanning(kernel, params, start, count, hits, cancel, epoch)
+    scan, arguments = scanning(kernel, nonces)
     results = (ctypes.c_int64 * 3)()
     done: int = _functions()[0](scan, *arguments, mailbox.memory, results)
     return done, *results
@@ -69,9 +61,8 @@ def relay(  # noqa: PLR0917 # native.scan's
 @cache
 def _functions() -> tuple[Any, Any]:
     """The relay and the post: a few instructions, compiled in a moment for each process. Raises CompilationError."""
-    from native.object_code import compiled  # noqa: PLC0415
+    from native.object_code import compiled  # noqa: PLC0415 # who only looks needs no generator
+    from native.relay_code import POST, RELAY, emit_post, emit_relay  # noqa: PLC0415
 
-    from .relay_code import POST, RELAY, emit_post, emit_relay  # noqa: PLC0415 # who only looks needs no generator
-
-    features = native.host_features()
+    features = host_features()
     return compiled("relay", RELAY, emit_relay, features), compiled("post", POST, emit_post, features)
