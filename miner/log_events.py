@@ -256,6 +256,9 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "Compiled kernels cannot be kept; each start compiles them anew.", "Make the state folder private."
         ),
         "kernel_choice_not_kept": _warning("The choice of kernel could not be written; it is measured again.", _DISK),
+        "kernel_choice_not_read": _warning(
+            "The remembered choice of kernel cannot be read; kernels are measured again."
+        ),
         "kernel_compiled_in_process": _info("A kernel was compiled in this process: no other one could be started."),
         "kernel_ready": _info("A kernel is in use."),
         "kernel_refused": _warning("A kernel could not be built, or failed its examination; another one is used."),
