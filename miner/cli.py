@@ -19,8 +19,10 @@ from pathlib import Path
 import structlog
 
 from backends.base import BackendError, DeviceInfo, Host
-from miner import logs, state_dir
+from miner import logs
 from miner.arguments import Arguments, parse
+from miner.books import state_dir
+from miner.books.state_dir import StateError, locate
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
 from miner.interlock import SILENT_S, why_open_within
@@ -29,7 +31,6 @@ from miner.metrics_guard import guard_of
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, rest_text, select
 from miner.sources.base import Source, SourceError
-from miner.state_dir import StateError, locate
 from miner.telemetry.guard import TelemetryError
 
 log = structlog.get_logger(__name__)
@@ -222,7 +223,7 @@ def _check(loaded: Loaded) -> int:
 
 
 def _ledger(configuration: Configuration, *, as_json: bool) -> int:
-    from miner.ledger import LedgerError, read, rendered  # noqa: PLC0415  as above
+    from miner.books.ledger import LedgerError, read, rendered  # noqa: PLC0415  as above
 
     try:
         folder = state_dir.locate(configuration.state_dir, os.environ) / "ledger"

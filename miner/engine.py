@@ -20,11 +20,11 @@ from types import MappingProxyType
 import structlog
 
 from backends.base import Device, DeviceInfo, State
+from miner.books.share_log import ShareLog
 from miner.chain.target import Target
 from miner.dropped_blocks import DroppedBlockLog
 from miner.keeper import LOOK_S, Keeper
 from miner.metering import Metering
-from miner.share_log import ShareLog
 from miner.sources.base import Source
 from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.alarms import Alarms

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from miner import files
+from miner.books import files
 
 _NAME = "guard.json"
 _KEPT = 32

@@ -16,29 +16,30 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from miner import guard_notice, logs, state_dir, summary
+from miner import guard_notice, logs
 from miner.arguments import Arguments
+from miner.books import state_dir, summary
+from miner.books.learnt import Learnt
+from miner.books.ledger import Ledger, LedgerError
+from miner.books.scribe import Scribe
+from miner.books.share_log import ShareLog, ShareLogError
+from miner.books.state_dir import StateDir, StateError
+from miner.books.summary import SummaryError
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.interlock import Interlock
 from miner.job_control import JobControl
-from miner.learnt import Learnt
-from miner.ledger import Ledger, LedgerError
 from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
 from miner.power.errors import PowerError
 from miner.rig import Rig
-from miner.scribe import Scribe
 from miner.sd_notify import Notifier
 from miner.selection import SelectionError
-from miner.share_log import ShareLog, ShareLogError
 from miner.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.standstill import Standstill
-from miner.state_dir import StateDir, StateError
-from miner.summary import SummaryError
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from miner.books.learnt import Learnt
 from miner.chain.address import parse_address, payout_script
 from miner.chain.errors import AddressError
 from miner.chain.header import ROLLABLE
 from miner.chain.network import Network
 from miner.config import HOST, Configuration, Pool, PoolUrl
-from miner.learnt import Learnt
 from miner.sources.base import Source, SourceMisconfigured
 from miner.sources.tls import Tls
 from miner.work.strategy import Failover, Quota, Rotate, Strategy

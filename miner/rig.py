@@ -12,14 +12,14 @@ from pathlib import Path
 import structlog
 
 from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
-from miner import state_dir
+from miner.books import state_dir
+from miner.books.state_dir import Lock, StateError
 from miner.config import Configuration
 from miner.engine import Engine
 from miner.guard import Guard
 from miner.inventory import Found, Inventory, Watch, begin_inventory
 from miner.log_events import teller
 from miner.selection import SelectionError, select
-from miner.state_dir import Lock, StateError
 
 log = structlog.get_logger(__name__)
 

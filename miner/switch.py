@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from backends.base import BackendError, DeviceInfo, Host, PowerSwitch
-from miner import state_dir
+from miner.books import state_dir
+from miner.books.state_dir import StateError, Taken, Unlockable
 from miner.config import Configuration
 from miner.inventory import Inventory, take_inventory
 from miner.selection import matching
-from miner.state_dir import StateError, Taken, Unlockable
 
 
 def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

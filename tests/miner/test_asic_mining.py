@@ -17,13 +17,14 @@ from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.base import Supervised
-from miner import guard_notice, state_dir
+from miner import guard_notice
 from miner.arguments import parse
+from miner.books import state_dir
+from miner.books.state_dir import Lock
 from miner.cli import main
 from miner.config import load
 from miner.guard_notice import Notice
 from miner.mine import mine
-from miner.state_dir import Lock
 from tests.backends.asic.usb.sysfs_tree import Machine
 
 KINDS = ("compac-f", "bitaxe-gamma", "compac-a1")

@@ -40,7 +40,7 @@ WRAPPERS = (
     Wrapper("miner/", "level", 0, VARIES),  # level = log.warning if ... else log.info
     Wrapper("miner/", "Line", 1, 0),
     Wrapper("miner/guard.py", "_say", 1, 0),
-    Wrapper("miner/ledger.py", "_complain", 0, "error"),
+    Wrapper("miner/books/ledger.py", "_complain", 0, "error"),
     Wrapper("miner/sources/", "Say", 1, 0),
     Wrapper("miner/sources/node/", "Warn", 0, "warning"),
     Wrapper("miner/sources/node/source.py", "_tell_own", 0, "warning"),
@@ -54,7 +54,7 @@ _MAY_LOG = r"\blog\b|" + "|".join(rf"\b{wrapper.name}\(" for wrapper in WRAPPERS
 PASS_ON = {
     ("miner/dropped_blocks.py", "_write"),
     ("miner/guard.py", "_say"),
-    ("miner/ledger.py", "_complain"),
+    ("miner/books/ledger.py", "_complain"),
     ("miner/log_events.py", "tell"),
     ("miner/sources/node/source.py", "_decide"),
     ("miner/sources/node/source.py", "_tell_own"),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from miner.books.learnt import Learnt
 from miner.chain.header import ROLLABLE
 from miner.config import ConfigError, Configuration, load
-from miner.learnt import Learnt
 from miner.pools import build_source, build_sources, build_strategy, weights
 from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource

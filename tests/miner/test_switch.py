@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Kind
-from miner import state_dir, switch
+from miner import switch
+from miner.books import state_dir
+from miner.books.state_dir import lock_device
 from miner.cli import main
 from miner.inventory import Found, Inventory
-from miner.state_dir import lock_device
 
 TICKS = frozenset({Capability.FREQUENCY})
 FIRST = DeviceInfo("asic:A", "asic", Kind.ASIC, "Compac F", serial="A", capabilities=TICKS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.ledger import read, totals
+from miner.books.ledger import read, totals
 from tests.pool_mining import STEADY, USER, mined, more, on, taken_twice
 from tests.running import Home, home
 from tests.virtual.pool import VirtualPool

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from miner import scribe
-from miner.scribe import Scribe
+from miner.books import scribe
+from miner.books.scribe import Scribe
 
 
 def test_jobs_are_done_in_order_and_before_the_end() -> None:

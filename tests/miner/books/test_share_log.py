@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from miner import logs, share_log
-from miner.scribe import Job
-from miner.share_log import ShareLog, ShareLogError
+from miner import logs
+from miner.books import share_log
+from miner.books.scribe import Job
+from miner.books.share_log import ShareLog, ShareLogError
 from miner.work.share import Answer, Reason, Share
 from tests.work.making import EASY, a_job
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from miner import files
-from miner.ledger import HASHES_S, SHARES_S, Day, Entry, Ledger, LedgerError, read, rendered, totals
-from miner.scribe import Job
+from miner.books import files
+from miner.books.ledger import HASHES_S, SHARES_S, Day, Entry, Ledger, LedgerError, read, rendered, totals
+from miner.books.scribe import Job
 from miner.telemetry.snapshot import SourceView
 from tests.telemetry.snapshots import source
 

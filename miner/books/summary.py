@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from miner import files
+from miner.books import files
 from miner.telemetry.snapshot import Consumption, Costs, DeviceView, MeterView, Snapshot, SourceView
 from miner.telemetry.totals import Totals
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import DeviceInfo, Kind
-from miner.state_dir import (
+from miner.books.state_dir import (
     Lock,
     StateDir,
     StateError,
@@ -56,7 +56,7 @@ def test_a_second_miner_is_told_who_holds_the_folder_and_may_have_it_afterwards(
 
 def test_a_holder_in_another_process_is_seen_and_its_death_frees_the_folder(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from miner.state_dir import StateDir\n"
+        "import sys; from pathlib import Path; from miner.books.state_dir import StateDir\n"
         "held = StateDir.open(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

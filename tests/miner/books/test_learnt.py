@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from miner import learnt
-from miner.learnt import Learnt
+from miner.books import learnt
+from miner.books.learnt import Learnt
 from miner.sources.stratum.rolling import Style
 
 

@@ -27,9 +27,9 @@ from typing import Any
 
 import structlog
 
-from miner import files
+from miner.books import files
+from miner.books.scribe import Do, at_once
 from miner.chain.target import DIFFICULTY_ONE
-from miner.scribe import Do, at_once
 from miner.telemetry.snapshot import SourceView
 
 log = structlog.get_logger(__name__)

@@ -23,9 +23,9 @@ from typing import Any
 
 import structlog
 
+from miner.books.scribe import Do, at_once
 from miner.chain.target import Target
 from miner.printable import printable
-from miner.scribe import Do, at_once
 from miner.work.share import Answer, Reason, Share
 
 log = structlog.get_logger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from miner import summary
-from miner.summary import SummaryError
+from miner.books import summary
+from miner.books.summary import SummaryError
 from miner.telemetry.snapshot import Basis, Consumption, Costs, MeterView
 from tests.telemetry.snapshots import device, metered, snapshot, source
 

@@ -1,0 +1,1 @@
+"""What stays on disk: the state folder, the ledger, the share log, the summary."""
