@@ -19,7 +19,6 @@ from pathlib import Path
 import structlog
 
 from backends.base import BackendError, DeviceInfo, Host
-from miner import logs
 from miner.arguments import Arguments, parse
 from miner.books import state_dir
 from miner.books.state_dir import StateError, locate
@@ -27,6 +26,7 @@ from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
 from miner.interlock import SILENT_S, why_open_within
 from miner.inventory import Inventory, take_inventory
+from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.printable import printable
 from miner.selection import SelectionError, obstacle, rest_text, select

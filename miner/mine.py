@@ -16,7 +16,7 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from miner import guard_notice, logs
+from miner import guard_notice
 from miner.arguments import Arguments
 from miner.books import state_dir, summary
 from miner.books.learnt import Learnt
@@ -30,6 +30,7 @@ from miner.engine import Engine
 from miner.exit_codes import ExitCode
 from miner.interlock import Interlock
 from miner.job_control import JobControl
+from miner.logs import output as logs
 from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
@@ -43,12 +44,12 @@ from miner.standstill import Standstill
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals
-from miner.terminal import in_front, let_go
 from miner.ui.display import Display
 from miner.ui.lines import Reporter, status
 from miner.ui.quantities import hash_rate
 from miner.ui.screen import Screen, possible
 from miner.ui.tail import Tail
+from miner.ui.terminal import in_front, let_go
 from miner.work.events import Finish
 from miner.work.limits import Limits
 from miner.work.manager import Manager

@@ -18,7 +18,7 @@ from miner.config import Configuration
 from miner.engine import Engine
 from miner.guard import Guard
 from miner.inventory import Found, Inventory, Watch, begin_inventory
-from miner.log_events import teller
+from miner.logs.events import teller
 from miner.selection import SelectionError, select
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from signal import Signals as Number
 from types import FrameType
 from typing import Self
 
-from miner.terminal import Terminal
+from miner.ui.terminal import Terminal
 
 ENDING = (Number.SIGINT, Number.SIGTERM, Number.SIGQUIT)  # the first finishes, the second leaves at once
 WARNING = (Number.SIGXCPU, Number.SIGPWR)  # the system is about to end the process; they may come many times

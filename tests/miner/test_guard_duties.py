@@ -81,7 +81,7 @@ def boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Boards:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogCapture]:
     capture = LogCapture()
-    monkeypatch.setattr("miner.logs.configure", lambda *_, **__: structlog.configure(processors=[capture]))
+    monkeypatch.setattr("miner.logs.output.configure", lambda *_, **__: structlog.configure(processors=[capture]))
     yield capture
     structlog.reset_defaults()
 

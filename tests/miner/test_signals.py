@@ -28,7 +28,7 @@ from miner.signals import (
     Status,
     Suspend,
 )
-from miner.terminal import Terminal
+from miner.ui.terminal import Terminal
 
 # What nobody can catch, and what says that the program itself is broken.
 FAULTS = {

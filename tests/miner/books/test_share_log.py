@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from miner import logs
 from miner.books import share_log
 from miner.books.scribe import Job
 from miner.books.share_log import ShareLog, ShareLogError
+from miner.logs import output as logs
 from miner.work.share import Answer, Reason, Share
 from tests.work.making import EASY, a_job
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.terminal import Terminal, in_front, let_go
+from miner.ui.terminal import Terminal, in_front, let_go
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,18 @@ import pytest
 import structlog
 
 from backends.base import Host
-from miner import log_events, logs, rig
+from miner import rig
 from miner.config import Configuration
 from miner.inventory import Inventory
-from miner.log_events import EVENTS, UNKNOWN_LEVEL, teller
+from miner.logs import events as log_events
+from miner.logs import output as logs
+from miner.logs.events import EVENTS, UNKNOWN_LEVEL, teller
 from miner.selection import SelectionError
 from miner.work.events import Fate
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/reference/events.md"
-TABLE = "miner/log_events.py"
+TABLE = "miner/logs/events.py"
 LEVELS = {name: name for name in log_events.LEVELS} | {"exception": "error", "critical": "error"}
 
 FROM_TABLE, VARIES = "by the table", "varies"
@@ -55,7 +57,7 @@ PASS_ON = {
     ("miner/dropped_blocks.py", "_write"),
     ("miner/guard.py", "_say"),
     ("miner/books/ledger.py", "_complain"),
-    ("miner/log_events.py", "tell"),
+    ("miner/logs/events.py", "tell"),
     ("miner/sources/node/source.py", "_decide"),
     ("miner/sources/node/source.py", "_tell_own"),
     ("miner/sources/stratum/check.py", "check"),
@@ -194,11 +196,11 @@ def test_what_a_person_must_look_at_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ('log.info("asic_not_off")', "miner/a.py:1: 'asic_not_off' is logged as info, miner/log_events.py says error"),
-        ('log.info("brand_new")', "miner/a.py:1: 'brand_new' is logged as info, and miner/log_events.py has no such"),
-        ('level("asic_not_off")', "the level of 'asic_not_off' varies, miner/log_events.py gives it error alone"),
+        ('log.info("asic_not_off")', "miner/a.py:1: 'asic_not_off' is logged as info, miner/logs/events.py says error"),
+        ('log.info("brand_new")', "miner/a.py:1: 'brand_new' is logged as info, and miner/logs/events.py has no such"),
+        ('level("asic_not_off")', "the level of 'asic_not_off' varies, miner/logs/events.py gives it error alone"),
         ('getattr(log, level)("asic_not_off")', "the level of 'asic_not_off' varies"),
-        ('Line("warning", "status")', "'status' is logged as warning, miner/log_events.py says info"),
+        ('Line("warning", "status")', "'status' is logged as warning, miner/logs/events.py says info"),
         ('log.debug("a_b" if x else "c_d")', "'c_d' is logged as debug"),
     ],
 )

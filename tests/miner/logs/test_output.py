@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from miner import logs
+from miner.logs import output as logs
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ The level follows from what a person has to do:
     error     something: until a person acts, work, money or a device is lost
 
 This table is the source. A backend names its event and gets the level from here. All of `miner/` logs at the
-level that stands here, which `tests/miner/test_log_events.py` checks. The same rows are in docs/reference/events.md.
+level that stands here, which `tests/miner/logs/test_events.py` checks. The same rows are in docs/reference/events.md.
 """
 
 from __future__ import annotations
