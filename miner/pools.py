@@ -15,7 +15,7 @@ from miner.chain.header import ROLLABLE
 from miner.chain.network import Network
 from miner.config import HOST, Configuration, Pool, PoolUrl
 from miner.sources.base import Source, SourceMisconfigured
-from miner.sources.tls import Tls
+from miner.sources.net.tls import Tls
 from miner.work.strategy import Failover, Quota, Rotate, Strategy
 
 Rate = Callable[[], float | None]  # hashes a second, of all devices

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from miner.chain.target import Target
 from miner.sources.base import SourceError, SourceMisbehaved, SourceUnreachable
-from miner.sources.stratum.connection import Connection, Dial
+from miner.sources.net.connection import Connection, Dial
 from miner.sources.stratum.delivery import Effect, Leave, Say
 from miner.sources.stratum.job import coinbase_of
 from miner.sources.stratum.options import StratumOptions

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miner.chain.target import Target
-from miner.sources.stratum.allowance import Allowance
+from miner.sources.net.allowance import Allowance
 from miner.sources.stratum.errors import ShareUnsound
 from miner.sources.stratum.job import Announced
 from miner.sources.stratum.messages import MAX_TEXT

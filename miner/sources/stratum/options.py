@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from miner.chain.header import ROLLABLE
 from miner.printable import has_controls
 from miner.sources.base import SourceMisconfigured
+from miner.sources.net.tls import Tls
 from miner.sources.stratum.lines import encode
 from miner.sources.stratum.messages import MAX_EXTRANONCE2, MAX_JOB_ID
 from miner.sources.stratum.rolling import Style
-from miner.sources.tls import Tls
 
 AGENT = "angara/0.1"
 DEVICE = "{device}"

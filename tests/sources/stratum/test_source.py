@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from miner.sources.base import Source, SourceError, SourceMisbehaved, SourceMisconfigured, SourceUnreachable
+from miner.sources.net.tls import Tls
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.source import StratumSource
-from miner.sources.tls import Tls
 from miner.work.events import Answered, NewJob, SourceDown, SourceEvent, SourceUp
 from miner.work.job import Job
 from miner.work.share import Answer, Reason

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from miner.sources.base import SourceMisbehaved
-from miner.sources.stratum import connection as module
-from miner.sources.stratum.connection import Connection
+from miner.sources.net import connection as module
+from miner.sources.net.connection import Connection
 
 
 @asynccontextmanager

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from miner.sources.base import SourceMisconfigured
-from miner.sources.stratum.connection import Connection
+from miner.sources.net.connection import Connection
+from miner.sources.net.proxy import dialler
+from miner.sources.net.tls import Tls
 from miner.sources.stratum.options import StratumOptions
-from miner.sources.stratum.proxy import dialler
 from miner.sources.stratum.source import StratumSource
-from miner.sources.tls import Tls
 from tests.virtual.pool import VirtualPool
 from tests.virtual.pool_tls import Authority
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from miner.sources.stratum.allowance import RELAX_S, Allowance
+from miner.sources.net.allowance import RELAX_S, Allowance
 from miner.sources.stratum.backoff import FIRST_S, LONGEST_S, REFUSED_S, STABLE_S, Backoff
 from miner.sources.stratum.protocol import Ending
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from miner.printable import printable
 from miner.sources.base import SourceMisconfigured, SourceUnreachable
-from miner.sources.stratum.connection import Dial
+from miner.sources.net.connection import Dial
 
 SCHEMES = ("socks5", "http")
 
