@@ -24,12 +24,12 @@ from miner.books import state_dir
 from miner.books.state_dir import StateError, locate
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.exit_codes import ExitCode
-from miner.interlock import SILENT_S, why_open_within
-from miner.inventory import Inventory, take_inventory
 from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.printable import printable
-from miner.selection import SelectionError, obstacle, rest_text, select
+from miner.rig.interlock import SILENT_S, why_open_within
+from miner.rig.inventory import Inventory, take_inventory
+from miner.rig.selection import SelectionError, obstacle, rest_text, select
 from miner.sources.base import Source, SourceError
 from miner.telemetry.guard import TelemetryError
 

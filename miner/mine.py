@@ -16,7 +16,6 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from miner import guard_notice
 from miner.arguments import Arguments
 from miner.books import state_dir, summary
 from miner.books.learnt import Learnt
@@ -28,16 +27,17 @@ from miner.books.summary import SummaryError
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine import Engine
 from miner.exit_codes import ExitCode
-from miner.interlock import Interlock
 from miner.job_control import JobControl
 from miner.logs import output as logs
 from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
 from miner.pools import Built, build_sources, build_strategy, weights
 from miner.power.errors import PowerError
-from miner.rig import Rig
+from miner.rig import guard_notice
+from miner.rig.interlock import Interlock
+from miner.rig.rig import Rig
+from miner.rig.selection import SelectionError
 from miner.sd_notify import Notifier
-from miner.selection import SelectionError
 from miner.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.standstill import Standstill

@@ -14,8 +14,8 @@ from backends.base import BackendError, DeviceInfo, Host, PowerSwitch
 from miner.books import state_dir
 from miner.books.state_dir import StateError, Taken, Unlockable
 from miner.config import Configuration
-from miner.inventory import Inventory, take_inventory
-from miner.selection import matching
+from miner.rig.inventory import Inventory, take_inventory
+from miner.rig.selection import matching
 
 
 def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

@@ -17,14 +17,14 @@ from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.base import Supervised
-from miner import guard_notice
 from miner.arguments import parse
 from miner.books import state_dir
 from miner.books.state_dir import Lock
 from miner.cli import main
 from miner.config import load
-from miner.guard_notice import Notice
 from miner.mine import mine
+from miner.rig import guard_notice
+from miner.rig.guard_notice import Notice
 from tests.backends.asic.usb.sysfs_tree import Machine
 
 KINDS = ("compac-f", "bitaxe-gamma", "compac-a1")
@@ -161,7 +161,7 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
     chain, powered = bus.board("virtual-1").chain, []
     monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
     monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
-    monkeypatch.setattr("miner.rig.Guard", Recorder)
+    monkeypatch.setattr("miner.rig.rig.Guard", Recorder)
     told = Recorder.told = []
     on, off = Recorder.on, Recorder.off
     monkeypatch.setattr(Recorder, "on", lambda self, device: (powered.append(chain._powered), on(self, device)))

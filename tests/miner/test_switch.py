@@ -12,7 +12,7 @@ from miner import switch
 from miner.books import state_dir
 from miner.books.state_dir import lock_device
 from miner.cli import main
-from miner.inventory import Found, Inventory
+from miner.rig.inventory import Found, Inventory
 
 TICKS = frozenset({Capability.FREQUENCY})
 FIRST = DeviceInfo("asic:A", "asic", Kind.ASIC, "Compac F", serial="A", capabilities=TICKS)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backends.asic.latch import Latches
 from backends.asic.usb.real import RealBus
-from miner import guard_notice
+from miner.rig import guard_notice
 from tests.real.asic_guest import STATE, ScaledBus, all_mine, drivers, seen, start, status_of, told
 from tests.real.usb_vm_guest import GATEWAY, attach, until
 

@@ -12,13 +12,13 @@ import pytest
 import structlog
 
 from backends.base import Host
-from miner import rig
 from miner.config import Configuration
-from miner.inventory import Inventory
 from miner.logs import events as log_events
 from miner.logs import output as logs
 from miner.logs.events import EVENTS, UNKNOWN_LEVEL, teller
-from miner.selection import SelectionError
+from miner.rig import rig
+from miner.rig.inventory import Inventory
+from miner.rig.selection import SelectionError
 from miner.work.events import Fate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ class Wrapper(NamedTuple):
 WRAPPERS = (
     Wrapper("miner/", "level", 0, VARIES),  # level = log.warning if ... else log.info
     Wrapper("miner/", "Line", 1, 0),
-    Wrapper("miner/guard.py", "_say", 1, 0),
+    Wrapper("miner/rig/guard.py", "_say", 1, 0),
     Wrapper("miner/books/ledger.py", "_complain", 0, "error"),
     Wrapper("miner/sources/", "Say", 1, 0),
     Wrapper("miner/sources/node/", "Warn", 0, "warning"),
@@ -55,7 +55,7 @@ _MAY_LOG = r"\blog\b|" + "|".join(rf"\b{wrapper.name}\(" for wrapper in WRAPPERS
 # Functions that pass on an event that is named elsewhere. One that is new needs its entry in WRAPPERS as well.
 PASS_ON = {
     ("miner/dropped_blocks.py", "_write"),
-    ("miner/guard.py", "_say"),
+    ("miner/rig/guard.py", "_say"),
     ("miner/books/ledger.py", "_complain"),
     ("miner/logs/events.py", "tell"),
     ("miner/sources/node/source.py", "_decide"),

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from miner.guard_process import Duties, Loading, Miner, Shell
-from miner.guard_watch import Event, GiveUp, Heard, Record, Recorded, Tick, Tried, TurnOff, Watch
+from miner.rig.guard_process import Duties, Loading, Miner, Shell
+from miner.rig.guard_watch import Event, GiveUp, Heard, Record, Recorded, Tick, Tried, TurnOff, Watch
 
 # Threads of the test's runner are no matter to a child that ends by itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from backends.base import DeviceInfo, Kind
-from miner.selection import SelectionError, obstacle, select
+from miner.rig.selection import SelectionError, obstacle, select
 
 CPU = DeviceInfo("cpu:0", "cpu", Kind.CPU, "AMD EPYC 7B13")
 GPU = DeviceInfo("opencl:0000:01:00.0", "opencl", Kind.GPU, "Radeon VII")

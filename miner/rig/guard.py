@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 
 from backends.base import Supervised
-from miner.guard_watch import BEAT, LATE, MESSAGE_MAX, OFF, ON
+from miner.rig.guard_watch import BEAT, LATE, MESSAGE_MAX, OFF, ON
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class _Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         pidfd = _pidfd()
-        program = ["-m", "miner.guard_process"] if code is None else ["-c", code]
+        program = ["-m", "miner.rig.guard_process"] if code is None else ["-c", code]
         words = [sys.executable, *program, str(os.getpid()), "-" if pidfd is None else str(pidfd), *flags]
         try:
             # The guard gets a session of its own: what ends the miner's terminal or process group must not end it.

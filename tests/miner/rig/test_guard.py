@@ -15,8 +15,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from miner import guard as guard_module
-from miner.guard import LATE_S, UNANSWERED, UNANSWERED_AT_FIRST, Guard
+from miner.rig import guard as guard_module
+from miner.rig.guard import LATE_S, UNANSWERED, UNANSWERED_AT_FIRST, Guard
 
 # Writes what it hears into a file of its own, named by its pid; answers each beat unless it is told to be mute.
 PEER = """

@@ -12,13 +12,13 @@ from pathlib import Path
 import structlog
 
 from backends.base import BackendError, Guarded, Host, PowerSwitch
-from miner import guard_notice
 from miner.arguments import parse
 from miner.config import ConfigError, load
-from miner.guard_notice import Notice
-from miner.inventory import Inventory, take_inventory
 from miner.logs import output as logs
 from miner.logs.events import teller
+from miner.rig import guard_notice
+from miner.rig.guard_notice import Notice
+from miner.rig.inventory import Inventory, take_inventory
 from miner.switch import state_folder, turn_off_found
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""The guard's own process: `python -m miner.guard_process PID PIDFD FLAGS...`, with its miner on standard input.
+"""The guard's own process: `python -m miner.rig.guard_process PID PIDFD FLAGS...`, with its miner on standard input.
 
 A thread loads at the start what turning off needs, so that this is quick later and depends on no file that changes
 meanwhile. What may hang (a device, a disk, a terminal) is done in a child process for each device, which is killed when
@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from miner.guard_watch import (
+from miner.printable import printable
+from miner.rig.guard_watch import (
     MESSAGE_MAX,
     Answer,
     Effect,
@@ -38,7 +39,6 @@ from miner.guard_watch import (
     TurnOff,
     Watch,
 )
-from miner.printable import printable
 
 _LOOK_S = 0.5
 _LOOK_AT_CHILDREN_S = 0.05
@@ -262,7 +262,7 @@ def main(words: Sequence[str]) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy comes with what is loaded, and is not used here
 
     def load() -> Duties:
-        from miner.guard_duties import MinerOff  # noqa: PLC0415  the watch begins before all this is imported
+        from miner.rig.guard_duties import MinerOff  # noqa: PLC0415  the watch begins before all this is imported
 
         return MinerOff(flags)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.guard_notice import Notice, add, take
+from miner.rig.guard_notice import Notice, add, take
 
 FIRST, SECOND = Notice("asic:A", "its miner was stopped", 1e9), Notice("asic:B", "the same", 2e9)
 

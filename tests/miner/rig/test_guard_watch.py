@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.guard_watch import (
+from miner.rig.guard_watch import (
     DEVICES_MAX,
     END_S,
     PAUSES_S,

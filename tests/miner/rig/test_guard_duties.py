@@ -11,12 +11,12 @@ import structlog
 from structlog.testing import LogCapture
 
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
-from miner import guard_duties, guard_notice
 from miner.books import state_dir
 from miner.books.state_dir import lock_device
 from miner.config import Configuration
-from miner.guard_duties import MinerOff
-from miner.inventory import Found, Inventory
+from miner.rig import guard_duties, guard_notice
+from miner.rig.guard_duties import MinerOff
+from miner.rig.inventory import Found, Inventory
 
 FIRST, SECOND = (
     DeviceInfo(f"asic:{name}", "asic", Kind.ASIC, "a board", capabilities=frozenset({Capability.FREQUENCY}))

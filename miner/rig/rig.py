@@ -16,10 +16,10 @@ from miner.books import state_dir
 from miner.books.state_dir import Lock, StateError
 from miner.config import Configuration
 from miner.engine import Engine
-from miner.guard import Guard
-from miner.inventory import Found, Inventory, Watch, begin_inventory
 from miner.logs.events import teller
-from miner.selection import SelectionError, select
+from miner.rig.guard import Guard
+from miner.rig.inventory import Found, Inventory, Watch, begin_inventory
+from miner.rig.selection import SelectionError, select
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from miner.cli import main
-from miner.interlock import (
+from miner.rig.interlock import (
     READ_S,
     SETTLED_S,
     SILENT_S,

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from backends.base import BackendError, DeviceInfo, Host, Kind
-from miner import inventory
 from miner.config import Configuration
-from miner.inventory import Found, Inventory, Look, Watch, begin_inventory, take_inventory
+from miner.rig import inventory
+from miner.rig.inventory import Found, Inventory, Look, Watch, begin_inventory, take_inventory
 from tests.running import PATIENCE_S, Home, home
 
 # Found like any plug-in, and looking until a file is there.
