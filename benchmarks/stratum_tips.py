@@ -24,7 +24,7 @@ import structlog
 from backends.cpu.priority import Priority
 from benchmarks import stratum_pool
 from benchmarks.tips import Stopwatch, timed_cpu
-from miner.engine import Engine
+from miner.engine.engine import Engine
 from miner.sources.stratum.source import StratumSource
 from miner.work.limits import Limits
 from miner.work.manager import Manager

@@ -37,7 +37,7 @@ from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
 from backends.cpu.workshop import Workshop
 from benchmarks.stamped import begun_ns, stamped
-from miner.engine import Engine
+from miner.engine.engine import Engine
 from miner.sources.base import Post
 from miner.sources.synthetic import SyntheticChain, SyntheticOptions
 from miner.work.events import SourceUp

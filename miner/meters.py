@@ -7,7 +7,7 @@ from pathlib import Path
 
 from miner.config import Configuration
 from miner.config.power import Meter, ModbusMeter, MqttMeter, ShellyMeter, TasmotaMeter
-from miner.metering import Market, Metering, Wall
+from miner.engine.metering import Market, Metering, Wall
 from miner.power import rapl, shelly, tasmota
 from miner.power import reading as power
 from miner.power import tariff as prices

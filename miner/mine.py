@@ -25,7 +25,8 @@ from miner.books.share_log import ShareLog, ShareLogError
 from miner.books.state_dir import StateDir, StateError
 from miner.books.summary import SummaryError
 from miner.config import ConfigError, Configuration, Loaded, reload
-from miner.engine import Engine
+from miner.engine.engine import Engine
+from miner.engine.standstill import Standstill
 from miner.exit_codes import ExitCode
 from miner.job_control import JobControl
 from miner.logs import output as logs
@@ -40,7 +41,6 @@ from miner.rig.selection import SelectionError
 from miner.sd_notify import Notifier
 from miner.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.sources.base import Source, SourceError, SourceMisconfigured
-from miner.standstill import Standstill
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot
 from miner.telemetry.totals import Totals

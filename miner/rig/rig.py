@@ -15,7 +15,7 @@ from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
 from miner.books import state_dir
 from miner.books.state_dir import Lock, StateError
 from miner.config import Configuration
-from miner.engine import Engine
+from miner.engine.engine import Engine
 from miner.logs.events import teller
 from miner.rig.guard import Guard
 from miner.rig.inventory import Found, Inventory, Watch, begin_inventory

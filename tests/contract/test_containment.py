@@ -9,7 +9,7 @@ import pytest
 
 from backends.base import State, Verdict
 from backends.testing import Fault, SyntheticDevice
-from miner.keeper import Keeper
+from miner.engine.keeper import Keeper
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 from miner.work.watch import DeviceWatch, Patience

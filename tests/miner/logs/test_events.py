@@ -54,7 +54,7 @@ WRAPPERS = (
 _MAY_LOG = r"\blog\b|" + "|".join(rf"\b{wrapper.name}\(" for wrapper in WRAPPERS)
 # Functions that pass on an event that is named elsewhere. One that is new needs its entry in WRAPPERS as well.
 PASS_ON = {
-    ("miner/dropped_blocks.py", "_write"),
+    ("miner/engine/dropped_blocks.py", "_write"),
     ("miner/rig/guard.py", "_say"),
     ("miner/books/ledger.py", "_complain"),
     ("miner/logs/events.py", "tell"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from backends.base import State, Telemetry
 from backends.testing import SyntheticDevice
-from miner.keeper import HUNG_S, Keeper
+from miner.engine.keeper import HUNG_S, Keeper
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from structlog.testing import capture_logs
 
 from backends.base import DeviceFault, DeviceInfo, Feed, Kind, Settings, State, Telemetry
-from miner.keeper import HUNG_S, Keeper
+from miner.engine.keeper import HUNG_S, Keeper
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 from miner.work.watch import DeviceWatch, Patience

@@ -22,14 +22,14 @@ import structlog
 from backends.base import Device, DeviceInfo, State
 from miner.books.share_log import ShareLog
 from miner.chain.target import Target
-from miner.dropped_blocks import DroppedBlockLog
-from miner.keeper import LOOK_S, Keeper
-from miner.metering import Metering
+from miner.engine.dropped_blocks import DroppedBlockLog
+from miner.engine.keeper import LOOK_S, Keeper
+from miner.engine.metering import Metering
+from miner.engine.views import device_view, source_view
 from miner.sources.base import Source
 from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import WINDOWS_S, Snapshot
-from miner.views import device_view, source_view
 from miner.work.events import (
     Answered,
     BlockDropped,

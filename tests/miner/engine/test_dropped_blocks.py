@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from structlog.testing import capture_logs
 
-from miner.dropped_blocks import BURST, PAUSE_LONGEST_S, PAUSE_S, DroppedBlockLog, DroppedBlocks, Line
+from miner.engine.dropped_blocks import BURST, PAUSE_LONGEST_S, PAUSE_S, DroppedBlockLog, DroppedBlocks, Line
 from miner.work.events import BlockDropped, Fate
 
 BLOCK = BlockDropped(Fate.WITHHELD, "node", "cpu:0", 101, 7, "another one was handed in")

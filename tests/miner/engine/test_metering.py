@@ -10,7 +10,7 @@ from datetime import UTC, time
 import pytest
 
 from backends.base import DeviceInfo, Kind, State
-from miner.metering import Market, Metering, Wall
+from miner.engine.metering import Market, Metering, Wall
 from miner.power.errors import Unreadable
 from miner.power.reader import Reader
 from miner.power.reading import Counter, Sample

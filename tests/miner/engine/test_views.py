@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from backends.base import Device, Hit, Verdict
-from miner.keeper import Keeper
-from miner.views import device_view, source_view
+from miner.engine.keeper import Keeper
+from miner.engine.views import device_view, source_view
 from miner.work.account import Account
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases

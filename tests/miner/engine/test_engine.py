@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from backends.base import State, Telemetry
 from backends.testing import Fault, SyntheticDevice
-from miner import engine as engine_module
-from miner.engine import Engine
-from miner.metering import Metering
+from miner.engine import engine as engine_module
+from miner.engine.engine import Engine
+from miner.engine.metering import Metering
 from miner.sources.base import Post, Source
 from miner.sources.synthetic import SyntheticOptions, SyntheticSource
 from miner.telemetry.alarm import Stage

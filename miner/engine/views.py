@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.base import Verdict
 from miner.chain.target import Target
-from miner.keeper import Keeper
+from miner.engine.keeper import Keeper
 from miner.telemetry.snapshot import WINDOWS_S, DeviceView, SourceView
 from miner.work.manager import Standing
 

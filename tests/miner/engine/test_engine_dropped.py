@@ -8,7 +8,7 @@ from dataclasses import replace
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from miner.engine import Engine
+from miner.engine.engine import Engine
 from miner.sources.base import Post
 from miner.work.events import Answered, NewJob, SourceUp
 from miner.work.job import Job
