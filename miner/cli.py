@@ -164,8 +164,8 @@ def _print_failures(inventory: Inventory) -> None:
 
 
 def _check(loaded: Loaded) -> int:
-    from miner.meters import try_meters  # noqa: PLC0415  as above
-    from miner.pools import build_sources  # noqa: PLC0415
+    from miner.assembly.meters import try_meters  # noqa: PLC0415  as above
+    from miner.assembly.sources import build_sources  # noqa: PLC0415
 
     configuration = loaded.configuration
     clean = logs.Redaction(configuration.secrets).clean  # what pools and meters say may repeat what they were told

@@ -17,6 +17,8 @@ import structlog
 from rich.console import Console
 
 from miner.arguments import Arguments
+from miner.assembly.meters import alarms_for, metering_for
+from miner.assembly.sources import Built, build_sources, build_strategy, weights
 from miner.books import state_dir, summary
 from miner.books.learnt import Learnt
 from miner.books.ledger import Ledger, LedgerError
@@ -30,9 +32,7 @@ from miner.engine.standstill import Standstill
 from miner.exit_codes import ExitCode
 from miner.job_control import JobControl
 from miner.logs import output as logs
-from miner.meters import alarms_for, metering_for
 from miner.metrics_guard import guard_of
-from miner.pools import Built, build_sources, build_strategy, weights
 from miner.power.errors import PowerError
 from miner.rig import guard_notice
 from miner.rig.interlock import Interlock

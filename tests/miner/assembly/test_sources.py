@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from miner.assembly.sources import build_source, build_sources, build_strategy, weights
 from miner.books.learnt import Learnt
 from miner.chain.header import ROLLABLE
 from miner.config import ConfigError, Configuration, load
-from miner.pools import build_source, build_sources, build_strategy, weights
 from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
