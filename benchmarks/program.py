@@ -160,7 +160,7 @@ def _miner(
     state: Path, seconds: float, options: Sequence[str], output: int, environ: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
     """Run the program with nothing of this user's configuration; it is over, and well, at the end."""
-    command = [sys.executable, "-m", "miner.cli", "--config", os.devnull, "--state-dir", str(state)]
+    command = [sys.executable, "-m", "miner.commands.cli", "--config", os.devnull, "--state-dir", str(state)]
     command += ["--seconds", str(seconds), *options]
     environment = {"HOME": str(state), "TERM": "xterm-256color", **(environ or {})}
     environment |= {name: value for name, value in os.environ.items() if name.startswith(_KEPT)}

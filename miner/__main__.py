@@ -11,7 +11,7 @@ def main() -> int:
     heard = signal.getsignal(signal.SIGINT)
     if heard is signal.default_int_handler:  # else it is ignored, as in the background of a script
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from miner import cli  # noqa: PLC0415
+    from miner.commands import cli  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, heard)
     return cli.main()

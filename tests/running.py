@@ -25,7 +25,7 @@ class Miner:
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "miner.cli", *arguments],
+                [sys.executable, "-m", "miner.commands.cli", *arguments],
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from miner.arguments import parse
+from miner.commands.arguments import parse
 from miner.config import load, options
 
 ROOT = Path(__file__).parents[2]

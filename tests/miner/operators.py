@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from backends.registry import BrokenBackend, UnknownBackend
-from miner.arguments import parse
+from miner.commands.arguments import parse
 from miner.config import SCHEMES, Loaded, load, pool_url, reload
 
 

@@ -17,12 +17,12 @@ from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.base import Supervised
-from miner.arguments import parse
 from miner.books import state_dir
 from miner.books.state_dir import Lock
-from miner.cli import main
+from miner.commands.arguments import parse
+from miner.commands.cli import main
+from miner.commands.mine import mine
 from miner.config import load
-from miner.mine import mine
 from miner.rig import guard_notice
 from miner.rig.guard_notice import Notice
 from tests.backends.asic.usb.sysfs_tree import Machine

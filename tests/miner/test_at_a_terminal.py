@@ -26,7 +26,7 @@ def mining(pool: VirtualPool, folder: Path) -> list[str]:
     """The words of a miner that hands in shares."""
     where = ["--pool", f"stratum+tcp://127.0.0.1:{pool.port}", "--user", "account.worker"]
     what = ["--backend", "cpu", "--threads", "1", "--summary", str(folder / "summary.json")]
-    return [sys.executable, "-m", "miner.cli", *where, *what]
+    return [sys.executable, "-m", "miner.commands.cli", *where, *what]
 
 
 def children(pid: int) -> list[int]:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from backends.registry import load as load_backend
-from miner.arguments import parse
+from miner.commands.arguments import parse
+from miner.commands.exit_codes import ExitCode
 from miner.config import SCHEMES, Configuration, Pool, load, options
 from miner.config.hearing import CONFIG_VARIABLE
 from miner.config.power import METERS, Alarms, Power, Tariff, Window
 from miner.config.safety import Safety
-from miner.exit_codes import ExitCode
 from miner.telemetry.alarm_rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]

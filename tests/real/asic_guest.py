@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import miner.cli
+import miner.commands.cli
 from backends.asic import backend as asic_backend
 from backends.asic.usb.bus import UsbIdentity
 from backends.asic.usb.real import RealBus
@@ -54,7 +54,7 @@ def start(pool: str) -> int:
     asic_backend.RealBus = ScaledBus  # type: ignore[misc]
     words = ["--backend", "asic", "--pool", pool, "--user", "account.{device}"]
     words += ["--state-dir", str(STATE), "--share-log", str(SHARES)]
-    os._exit(miner.cli.main(words))
+    os._exit(miner.commands.cli.main(words))
 
 
 def status_of(pid: int) -> int | None:

@@ -15,9 +15,9 @@ import pytest
 from backends.asic import virtual
 from backends.asic.virtual import Fault, VirtualBus
 from backends.asic.virtual.chips.search import Engine
-from miner.arguments import parse
+from miner.commands.arguments import parse
+from miner.commands.mine import mine
 from miner.config import load
-from miner.mine import mine
 from tests.running import home, summary_of
 from tests.virtual.pool import VirtualPool
 from tests.virtual.pool_terms import Terms

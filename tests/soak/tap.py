@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.base import Hit, Verdict
-from miner.cli import main
+from miner.commands.cli import main
 from miner.sources.stratum import delivery
 from miner.work.feed import DeviceFeed
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from miner.assembly.meters import alarms_for, build_meter, metering_for, try_meters
-from miner.cli import main
+from miner.commands.cli import main
 from miner.config import Configuration
 from miner.power.modbus import Modbus
 from miner.power.mqtt import Mqtt

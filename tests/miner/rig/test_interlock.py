@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from miner.cli import main
+from miner.commands.cli import main
 from miner.rig.interlock import (
     READ_S,
     SETTLED_S,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.cli import main
+from miner.commands.cli import main
 from tests.running import PATIENCE_S, Home, Miner, home, summary_of
 from tests.virtual.pool import VirtualPool
 from tests.virtual.pool_faults import NoticeFirst, Refused
@@ -71,7 +71,7 @@ def test_whoever_reads_its_output_may_leave_early(environ: dict[str, str]) -> No
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        command = [sys.executable, "-m", "miner.cli", "check", "--backend", "cpu"]
+        command = [sys.executable, "-m", "miner.commands.cli", "check", "--backend", "cpu"]
         done = subprocess.run(command, env=environ, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     finally:
         os.close(writing)
@@ -132,7 +132,7 @@ def test_an_interrupt_before_there_is_anything_to_finish_ends_it_without_a_trace
 ) -> None:
     config = tmp_path / "miner.toml"
     os.mkfifo(config)
-    command = [sys.executable, "-m", "miner.cli", "check", "--config", str(config)]
+    command = [sys.executable, "-m", "miner.commands.cli", "check", "--config", str(config)]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
         with config.open("w"):  # it reads
             process.send_signal(signal.SIGINT)

@@ -11,8 +11,8 @@ from signal import Signals as Number
 
 import pytest
 
-from miner import signals as signals_module
-from miner.signals import (
+from miner.commands import signals as signals_module
+from miner.commands.signals import (
     DEAF,
     ENDING,
     UNWANTED,

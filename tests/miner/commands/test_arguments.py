@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from miner.arguments import Arguments, parse
+from miner.commands.arguments import Arguments, parse
+from miner.commands.exit_codes import ExitCode
 from miner.config import options
-from miner.exit_codes import ExitCode
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from structlog.testing import capture_logs
 
-from miner.job_control import JobControl
+from miner.commands.job_control import JobControl
 
 
 class Devices:

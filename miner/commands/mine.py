@@ -16,7 +16,6 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from miner.arguments import Arguments
 from miner.assembly.meters import alarms_for, metering_for
 from miner.assembly.sources import Built, build_sources, build_strategy, weights
 from miner.books import state_dir, summary
@@ -26,11 +25,14 @@ from miner.books.scribe import Scribe
 from miner.books.share_log import ShareLog, ShareLogError
 from miner.books.state_dir import StateDir, StateError
 from miner.books.summary import SummaryError
+from miner.commands.arguments import Arguments
+from miner.commands.exit_codes import ExitCode
+from miner.commands.job_control import JobControl
+from miner.commands.sd_notify import Notifier
+from miner.commands.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.config import ConfigError, Configuration, Loaded, reload
 from miner.engine.engine import Engine
 from miner.engine.standstill import Standstill
-from miner.exit_codes import ExitCode
-from miner.job_control import JobControl
 from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.power.errors import PowerError
@@ -38,8 +40,6 @@ from miner.rig import guard_notice
 from miner.rig.interlock import Interlock
 from miner.rig.rig import Rig
 from miner.rig.selection import SelectionError
-from miner.sd_notify import Notifier
-from miner.signals import Answers, End, GoOn, Ignore, Leave, Reload, Signals, Status, Suspend
 from miner.sources.base import Source, SourceError, SourceMisconfigured
 from miner.telemetry.guard import TelemetryError
 from miner.telemetry.snapshot import Snapshot

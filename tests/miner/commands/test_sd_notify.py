@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.sd_notify import Notifier
+from miner.commands.sd_notify import Notifier
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from pathlib import Path
 import structlog
 
 from backends.base import BackendError, DeviceInfo, Host
-from miner.arguments import Arguments, parse
 from miner.books import state_dir
 from miner.books.state_dir import StateError, locate
+from miner.commands.arguments import Arguments, parse
+from miner.commands.exit_codes import ExitCode
 from miner.config import ConfigError, Configuration, Loaded, load
-from miner.exit_codes import ExitCode
 from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.printable import printable
@@ -89,7 +89,7 @@ def _run(arguments: Arguments, loaded: Loaded) -> int:
 
 def _mine(arguments: Arguments, loaded: Loaded) -> int:
     gc.disable()  # of what is loaded at first nothing becomes garbage, and looking for it takes a tenth of a start
-    from miner.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
+    from miner.commands.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
 
     try:
         status = mine(arguments, loaded)
@@ -242,7 +242,7 @@ def _ledger(configuration: Configuration, *, as_json: bool) -> int:
 
 
 def _off(configuration: Configuration) -> int:
-    from miner.switch import turn_off  # noqa: PLC0415  as above
+    from miner.commands.off import turn_off  # noqa: PLC0415  as above
 
     outcomes = list(turn_off(configuration, os.environ))
     for sentence, is_off in outcomes:
@@ -253,7 +253,7 @@ def _off(configuration: Configuration) -> int:
 
 
 def _unlatch(configuration: Configuration, serial: str) -> int:
-    from miner.switch import unlatch  # noqa: PLC0415  as above
+    from miner.commands.off import unlatch  # noqa: PLC0415  as above
 
     try:
         was = unlatch(configuration, os.environ, serial)
