@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import native
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
+from backends.kernels.cache import NO_CACHE, KernelCache, find_cache, open_cache
+from backends.kernels.candidates import Candidate, candidates
 
 from . import cores
-from .cache import NO_CACHE, KernelCache, find_cache, open_cache
 from .choice import choose, read, reasons
 from .device import CpuDevice
-from .dispatch import Candidate, candidates
 from .forge import Forge
 from .options import CpuOptions
 from .priority import give_way

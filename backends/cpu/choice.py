@@ -17,9 +17,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.kept import Kept, Spoiled
+from backends.kernels.candidates import Candidate
 from backends.rates import first_of_the_best
-
-from .dispatch import Candidate
 
 _NOISE = 0.02  # rates that differ by less are equal: the candidate further up in the order, or fewer versions, is taken
 _FILE = "measured.json"

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from .dispatch import candidates
+from backends.kernels.candidates import candidates
+
 from .priority import Priority
 
 

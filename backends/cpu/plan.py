@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from backends.kernels.candidates import Candidate, starter
+
 from .choice import Choice, Outcome, Record, choose
-from .dispatch import Candidate, starter
 
 
 @dataclass(frozen=True, slots=True)

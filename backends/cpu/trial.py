@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 import native
 from backends.child import end_with
+from backends.kernels.cache import KernelCache
+from backends.kernels.candidates import candidates, load
+from backends.kernels.proof import ProofError
 
-from .cache import KernelCache
-from .dispatch import candidates, load
-from .proof import ProofError
 from .race import race
 from .search import NativeSearch
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 
 import native
 from backends import child
+from backends.kernels.cache import KernelCache
+from backends.kernels.candidates import Candidate, load
+from backends.kernels.proof import ProofError
 
 from . import choice as memory
-from .cache import KernelCache
 from .choice import Choice, Outcome, Record
-from .dispatch import Candidate, load
 from .plan import Plan
-from .proof import ProofError
 from .race import race
 from .search import NativeSearch, Search
 from .trial import TASKS, Answer

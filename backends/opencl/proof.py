@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backends.base import NONCES
-from backends.blocks import HEADERS
+from backends.kernels.blocks import HEADERS
 
 from .errors import WrongResult
 from .reference import hits_by_hashlib

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from backends.cpu.choice import Choice, Outcome, Record
-from backends.cpu.dispatch import Candidate
 from backends.cpu.plan import Plan, Prove, Race, Use
+from backends.kernels.candidates import Candidate
 
 BEST, MIDDLE, QUICK = (Candidate(name, (), cost) for name, cost in (("best", 3.0), ("middle", 3.0), ("quick", 1.0)))
 ALL = (BEST, MIDDLE, QUICK)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import native
-from tests.backends import weaker
+from tests.backends.kernels import weaker
 
 
 @pytest.mark.parametrize(("features", "name"), [("", "vector4"), ("avx2", "avx2x8"), ("sha,sse4.1", "hybrid8")])

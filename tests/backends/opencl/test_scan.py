@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backends.base import NONCES, Misuse
-from backends.blocks import HEADERS
+from backends.kernels.blocks import HEADERS
 from backends.opencl import program, proof, scan, tune
 from backends.opencl.errors import BuildFailed, NoDevice, WrongResult
 from backends.opencl.proof import open_search

@@ -142,7 +142,7 @@ def test_an_interrupt_before_there_is_anything_to_finish_ends_it_without_a_trace
 
 def _script() -> str:
     """What the installed command does."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     module, _, function = project["scripts"]["miner"].partition(":")
     return f"import sys; from {module} import {function}; sys.exit({function}())"
 

@@ -81,7 +81,10 @@ def test_what_compiles_does_not_stand_still() -> None:
 
 
 def test_the_command_ends_with_a_failure_while_its_pool_is_down(tmp_path: Path, kernels: Path) -> None:
-    quickly = "import sys, miner.engine.standstill as s; s.LEAST_S = 0.5; from miner.commands.cli import main; sys.exit(main())"
+    quickly = (
+        "import sys, miner.engine.standstill as s; s.LEAST_S = 0.5; "
+        "from miner.commands.cli import main; sys.exit(main())"
+    )
     with socket.socket() as nobody_listens, home(tmp_path, kernels) as operator:
         nobody_listens.bind(("127.0.0.1", 0))
         pool = f"stratum+tcp://127.0.0.1:{nobody_listens.getsockname()[1]}"

@@ -21,7 +21,7 @@ from miner.rig.inventory import Inventory
 from miner.rig.selection import SelectionError
 from miner.work.events import Fate
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs/reference/events.md"
 TABLE = "miner/logs/events.py"
 LEVELS = {name: name for name in log_events.LEVELS} | {"exception": "error", "critical": "error"}

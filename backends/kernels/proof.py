@@ -12,7 +12,7 @@ import struct
 import numpy as np
 
 from backends.base import NONCES
-from backends.blocks import HEADERS
+from backends.kernels.blocks import HEADERS
 from native import Kernel, KernelError, NonceRange, prepare, scan
 
 _EASY = 1 << 252  # one hash in sixteen

@@ -11,8 +11,8 @@ import pytest
 
 import native
 from backends import cpu
-from backends.cpu import cache as cache_module
-from backends.cpu.cache import find_cache
+from backends.kernels import cache as cache_module
+from backends.kernels.cache import find_cache
 
 FEATURES = native.Features("x86_64", "x86-64", frozenset())
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
+from backends.kernels.cache import NO_CACHE, KernelCache
+from backends.kernels.proof import ProofError, prove
 from native import Features, Kernel, UnusableKernelError, build, host_features
-
-from .cache import NO_CACHE, KernelCache
-from .proof import ProofError, prove
 
 
 @dataclass(frozen=True, slots=True)

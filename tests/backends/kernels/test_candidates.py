@@ -7,9 +7,9 @@ import pytest
 
 import native
 from backends import cpu
-from backends.cpu.dispatch import starter
+from backends.kernels.candidates import starter
 from native import compiled
-from tests.backends import weaker
+from tests.backends.kernels import weaker
 
 WEAK = native.Features("x86_64", "x86-64", frozenset())
 
