@@ -21,11 +21,11 @@ import numpy as np
 import native
 from backends import cpu
 from backends.cpu import cores
-from backends.cpu.forge import forged
+from backends.cpu.choice.forge import forged
+from backends.cpu.choice.workshop import Workshop
 from backends.cpu.priority import Priority, give_way
 from backends.cpu.search import Search
 from backends.cpu.topology import survey
-from backends.cpu.workshop import Workshop
 from backends.duty import SLICE_S
 
 STATE_HELP = "a state folder whose compiled and measured kernels are used (a new one: minutes of measuring first)"

@@ -28,14 +28,14 @@ from backends import cpu
 from backends.base import DeviceInfo, Feed, Hit, Host, Telemetry, Verdict, Work
 from backends.base import Settings as DeviceSettings
 from backends.cpu import CpuBackend, cores
-from backends.cpu.choice import Choice
+from backends.cpu.choice.choice import Choice
+from backends.cpu.choice.forge import Forge
+from backends.cpu.choice.workshop import Workshop
 from backends.cpu.device import CpuDevice
-from backends.cpu.forge import Forge
 from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
 from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
-from backends.cpu.workshop import Workshop
 from benchmarks.stamped import begun_ns, stamped
 from miner.engine.engine import Engine
 from miner.sources.base import Post

@@ -14,8 +14,9 @@ from hypothesis import settings
 import native
 from backends import cpu
 from backends.asic.virtual.chips.search import Engine
-from backends.cpu import choice, cores
-from backends.cpu.workshop import Workshop
+from backends.cpu import cores
+from backends.cpu.choice import choice
+from backends.cpu.choice.workshop import Workshop
 from tests.native import emulated
 from tests.sharing import locked, shared
 

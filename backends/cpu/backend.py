@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import native
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
+from backends.cpu.choice.choice import choose, read, reasons
+from backends.cpu.choice.forge import Forge
+from backends.cpu.choice.workshop import Workshop
 from backends.kernels.cache import NO_CACHE, KernelCache, find_cache, open_cache
 from backends.kernels.candidates import Candidate, candidates
 
 from . import cores
-from .choice import choose, read, reasons
 from .device import CpuDevice
-from .forge import Forge
 from .options import CpuOptions
 from .priority import give_way
 from .topology import Core, spell, survey
-from .workshop import Workshop
 
 _ID = "cpu:0"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from backends.base import DeviceInfo, Feed, State, Telemetry
+from backends.cpu.choice.forge import Forge
 from backends.threaded import Controls, Run, ThreadedDevice
 
-from .forge import Forge
 from .hasher import Hasher
 from .priority import Priority, give_way
 

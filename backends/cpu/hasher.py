@@ -26,13 +26,13 @@ from typing import Self
 import numpy as np
 
 from backends.base import NONCES, DeviceFault, Feed, Hit, State
+from backends.cpu.choice.forge import Forge
 from backends.duty import DutyCycle
 from backends.rates import smoothed
 from backends.rectangle import Position
 from backends.threaded import Controls
 from native import Mailbox, NonceRange
 
-from .forge import Forge
 from .search import Search, Words
 
 _LOOK_S = 0.25  # between two questions while there is nothing to do; whatever matters wakes us before

@@ -14,9 +14,9 @@ import numpy as np
 import native
 from backends import cpu
 from backends.cpu import cores
-from backends.cpu.forge import forged
+from backends.cpu.choice.forge import forged
+from backends.cpu.choice.workshop import Workshop
 from backends.cpu.search import Search
-from backends.cpu.workshop import Workshop
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Share
 from tests.sources.node.search import share_of_nonce

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from backends.cpu.choice.choice import Choice, Outcome, Record, choose
 from backends.kernels.candidates import Candidate, starter
-
-from .choice import Choice, Outcome, Record, choose
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.cpu.choice import Choice, Outcome, choose, read, reasons, write
+from backends.cpu.choice.choice import Choice, Outcome, choose, read, reasons, write
 from backends.kernels.candidates import Candidate
 
 CANDIDATES = [Candidate(name, (), 1.0) for name in ("first", "second", "third")]

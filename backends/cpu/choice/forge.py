@@ -13,12 +13,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from backends.cpu.choice.choice import Choice, Record, reasons
+from backends.cpu.choice.plan import Plan, Prove, Race, Use
+from backends.cpu.choice.workshop import Interrupted, Refused
+from backends.cpu.search import Search
 from native import KernelError
-
-from .choice import Choice, Record, reasons
-from .plan import Plan, Prove, Race, Use
-from .search import Search
-from .workshop import Interrupted, Refused
 
 
 class Maker(Protocol):

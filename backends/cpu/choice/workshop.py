@@ -15,16 +15,15 @@ from collections.abc import Callable, Sequence
 
 import native
 from backends import child
+from backends.cpu.choice import choice as memory
+from backends.cpu.choice.choice import Choice, Outcome, Record
+from backends.cpu.choice.plan import Plan
+from backends.cpu.choice.race import race
+from backends.cpu.choice.trial import TASKS, Answer
+from backends.cpu.search import NativeSearch, Search
 from backends.kernels.cache import KernelCache
 from backends.kernels.candidates import Candidate, load
 from backends.kernels.proof import ProofError
-
-from . import choice as memory
-from .choice import Choice, Outcome, Record
-from .plan import Plan
-from .race import race
-from .search import NativeSearch, Search
-from .trial import TASKS, Answer
 
 _PATIENCE_S = 120.0  # a single-board computer compiles the longest kernel in a tenth of it
 _MOST_HERE = 2  # without a cache everything would be compiled at every start
@@ -53,7 +52,7 @@ class Workshop:
         processor: str,
         *,
         log: Callable[..., None] = lambda *_a, **_k: None,
-        command: Sequence[str] = (sys.executable, "-m", "backends.cpu.trial"),
+        command: Sequence[str] = (sys.executable, "-m", "backends.cpu.choice.trial"),
     ) -> None:
         self._candidates = {x.name: x for x in candidates}
         self._cache = cache

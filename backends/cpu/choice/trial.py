@@ -1,4 +1,4 @@
-"""One task of the workshop: `python -m backends.cpu.trial PARENT FOLDER prove|race KERNEL...`.
+"""One task of the workshop: `python -m backends.cpu.choice.trial PARENT FOLDER prove|race KERNEL...`.
 
 Answers with a line of JSON. PARENT is the process that asks: when it ends, so does this one.
 """
@@ -13,12 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 import native
 from backends.child import end_with
+from backends.cpu.choice.race import race
+from backends.cpu.search import NativeSearch
 from backends.kernels.cache import KernelCache
 from backends.kernels.candidates import candidates, load
 from backends.kernels.proof import ProofError
-
-from .race import race
-from .search import NativeSearch
 
 TASKS = Literal["prove", "race"]
 

@@ -13,8 +13,7 @@ import numpy as np
 
 import native
 from backends.base import NONCES
-
-from .search import Search
+from backends.cpu.search import Search
 
 MIDSTATES = (1, 4, 8, 16, 32)
 TURNS = 30

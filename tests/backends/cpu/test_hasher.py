@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from backends import cpu
 from backends.base import NONCES, DeviceFault, State, Verdict
-from backends.cpu.forge import Forge
+from backends.cpu.choice.forge import Forge
+from backends.cpu.choice.workshop import Workshop
 from backends.cpu.hasher import Hasher
 from backends.cpu.search import Words
-from backends.cpu.workshop import Workshop
 from backends.duty import PERIOD_S, SLICE_S
 from backends.testing import FakeFeed, Template
 from backends.threaded import Controls

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from backends.cpu.choice import Choice, Outcome, Record
-from backends.cpu.plan import Plan, Prove, Race, Use
+from backends.cpu.choice.choice import Choice, Outcome, Record
+from backends.cpu.choice.plan import Plan, Prove, Race, Use
 from backends.kernels.candidates import Candidate
 
 BEST, MIDDLE, QUICK = (Candidate(name, (), cost) for name, cost in (("best", 3.0), ("middle", 3.0), ("quick", 1.0)))

@@ -9,10 +9,10 @@ import pytest
 
 import native
 from backends import cpu
-from backends.cpu.choice import Choice, Outcome, Record
-from backends.cpu.forge import Forge, forged
-from backends.cpu.plan import Plan
-from backends.cpu.workshop import Interrupted, Refused
+from backends.cpu.choice.choice import Choice, Outcome, Record
+from backends.cpu.choice.forge import Forge, forged
+from backends.cpu.choice.plan import Plan
+from backends.cpu.choice.workshop import Interrupted, Refused
 
 GOOD, BEST = cpu.Candidate("good", (), 1.0), cpu.Candidate("best", (), 3.0)
 RATES = {"good": 1.0, "best": 2.0}

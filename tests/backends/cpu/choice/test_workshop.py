@@ -10,10 +10,10 @@ import pytest
 
 import native
 from backends import cpu
-from backends.cpu import workshop as workshop_module
-from backends.cpu.choice import Choice, Outcome
-from backends.cpu.forge import forged
-from backends.cpu.workshop import Interrupted, Refused, Workshop
+from backends.cpu.choice import workshop as workshop_module
+from backends.cpu.choice.choice import Choice, Outcome
+from backends.cpu.choice.forge import forged
+from backends.cpu.choice.workshop import Interrupted, Refused, Workshop
 
 CANDIDATE = cpu.Candidate("scalar", (), 1.0)
 
@@ -152,7 +152,7 @@ def test_a_real_kernel_is_proven_measured_and_loaded(quick: native.Kernel, cache
 
 
 def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
-    task = [sys.executable, "-m", "backends.cpu.trial", "1", str(tmp_path), "prove", "scalar"]
+    task = [sys.executable, "-m", "backends.cpu.choice.trial", "1", str(tmp_path), "prove", "scalar"]
     ran = subprocess.run(
         task, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
     )

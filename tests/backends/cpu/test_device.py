@@ -29,11 +29,12 @@ from backends.base import (
     Settings,
     State,
 )
-from backends.cpu import CpuBackend, CpuDevice, CpuOptions, choice, cores
+from backends.cpu import CpuBackend, CpuDevice, CpuOptions, cores
 from backends.cpu import backend as backend_module
-from backends.cpu.choice import Choice, Outcome, Record
-from backends.cpu.forge import Forge
-from backends.cpu.plan import Plan
+from backends.cpu.choice import choice
+from backends.cpu.choice.choice import Choice, Outcome, Record
+from backends.cpu.choice.forge import Forge
+from backends.cpu.choice.plan import Plan
 from backends.cpu.priority import Priority, give_way
 from backends.cpu.search import Words
 from backends.cpu.topology import Core, survey

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends.base import NONCES
-from backends.cpu.race import CHUNK_S, MIDSTATES, TURNS, race
+from backends.cpu.choice.race import CHUNK_S, MIDSTATES, TURNS, race
 from native import NonceRange
 
 
