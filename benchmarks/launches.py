@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from backends.base import NONCES
-from backends.opencl.reference import hits_by_hashlib
-from backends.opencl.search import IN_FLIGHT, Job, Outcome, Search, Ticket
+from backends.opencl.worker.reference import hits_by_hashlib
+from backends.opencl.worker.search import IN_FLIGHT, Job, Outcome, Search, Ticket
 from benchmarks.measure import within_sigmas
 
 TARGET = (1 << 240) - 1  # a hit in 65536 hashes

@@ -1,6 +1,6 @@
 """How fast each OpenCL device hashes, with which form of the search, and how near that is to what it can do.
 
-Forms are built, examined and timed in processes of their own (`backends.opencl.tune`). The best then mines for a
+Forms are built, examined and timed in processes of their own (`backends.opencl.worker.tune`). The best then mines for a
 while as the miner does: two launches in flight, hits confirmed by hashlib, their number held against chance. With
 --program the whole miner takes turns with that.
 """
@@ -23,12 +23,12 @@ from rich.markup import escape
 
 import native
 from backends.opencl.errors import OpenclError
-from backends.opencl.program import open_folder
-from backends.opencl.proof import open_search
 from backends.opencl.roofline import metal, most_hps, operations, slots_per_hash
 from backends.opencl.runtime import Identity, find, identities
-from backends.opencl.search import LAUNCH_S, Search
-from backends.opencl.tune import Trial, Tuned, settle, untuned
+from backends.opencl.worker.program import open_folder
+from backends.opencl.worker.proof import open_search
+from backends.opencl.worker.search import LAUNCH_S, Search
+from backends.opencl.worker.tune import Trial, Tuned, settle, untuned
 from benchmarks import floor, machine, opencl_program, report
 from benchmarks.launches import TARGET, Walk
 from benchmarks.measure import Spread

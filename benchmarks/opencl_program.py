@@ -21,11 +21,11 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from backends.opencl.backend import ids
-from backends.opencl.program import open_folder
-from backends.opencl.proof import open_search
 from backends.opencl.runtime import Identity
-from backends.opencl.search import LAUNCH_S
-from backends.opencl.tune import recall, untuned
+from backends.opencl.worker.program import open_folder
+from backends.opencl.worker.proof import open_search
+from backends.opencl.worker.search import LAUNCH_S
+from backends.opencl.worker.tune import recall, untuned
 from benchmarks import program, report
 from benchmarks.launches import Walk
 from benchmarks.pipeline import Figure, pair

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backends.opencl.device.device import OpenclDevice
+
     from .backend import OpenclBackend
-    from .device import OpenclDevice
     from .options import OpenclOptions
 
 __all__ = ["OpenclBackend", "OpenclDevice", "OpenclOptions"]
@@ -19,7 +20,7 @@ def __getattr__(name: str) -> object:
 
         return OpenclBackend
     if name == "OpenclDevice":
-        from .device import OpenclDevice  # noqa: PLC0415
+        from backends.opencl.device.device import OpenclDevice  # noqa: PLC0415
 
         return OpenclDevice
     if name == "OpenclOptions":

@@ -15,13 +15,13 @@ from backends.base import (
     Host,
     Kind,
 )
+from backends.opencl.worker.program import folder_of
+from backends.opencl.worker.search import DISPLAY_LAUNCH_S, LAUNCH_S
+from backends.opencl.worker.tune import Tuned, recall
 
 from .listing import Broken, Listed, Listing, take_listing
 from .options import OpenclOptions
-from .program import folder_of
 from .runtime import Identity
-from .search import DISPLAY_LAUNCH_S, LAUNCH_S
-from .tune import Tuned, recall
 
 _ON_REQUEST = (
     "it is a runtime on the processor, which the cpu backend drives faster: "
@@ -73,7 +73,8 @@ class OpenclBackend:
         tuned = self._tuned(listed.identity)
         launch_s = options.intensity / 1e3 if options.intensity else DISPLAY_LAUNCH_S if listed.screen else LAUNCH_S
         # Who finds nothing to drive starts the sooner for not loading this.
-        from .device import OpenclDevice, Setup  # noqa: PLC0415
+        from backends.opencl.device.device import OpenclDevice, Setup  # noqa: PLC0415
+
         from .protocol import Open  # noqa: PLC0415
 
         setup = Setup(

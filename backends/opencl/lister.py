@@ -9,11 +9,11 @@ import os
 import sys
 
 from backends.child import end_with
+from backends.opencl.sensors.sensing import find_sensors, has_screen
 
 from .errors import NoPlatform
 from .listing import DEVICES_MAX, Answer, Listed, PowerLimits
 from .runtime import Identity, identities
-from .sensing import find_sensors, has_screen
 
 
 def answer() -> Answer:

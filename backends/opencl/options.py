@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .thermal import Limits
+from backends.opencl.device.thermal import Limits
 
 _Celsius = Annotated[float, Field(ge=30, le=120)]
 

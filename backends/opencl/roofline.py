@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from backends.opencl.worker.source import Form, search_source
 from native import Operations, layout
-
-from .source import Form, search_source
 
 Family = Literal["nvidia", "gcn", "gcn5", "rdna"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from backends.opencl.reference import hits_by_hashlib
 from backends.opencl.runtime import Identity
-from backends.opencl.search import IN_FLIGHT, Job, Outcome, Ticket
-from backends.opencl.source import Form
+from backends.opencl.worker.reference import hits_by_hashlib
+from backends.opencl.worker.search import IN_FLIGHT, Job, Outcome, Ticket
+from backends.opencl.worker.source import Form
 from benchmarks import opencl, opencl_program, program
 from benchmarks.launches import Walk
 from benchmarks.program import Worked

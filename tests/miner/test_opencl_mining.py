@@ -41,7 +41,7 @@ def workers_of(miner: Miner) -> list[int]:
     """Process ids of the devices' workers."""
     children = Path(f"/proc/{miner.process.pid}/task").glob("*/children")
     pids = [int(pid) for file in children for pid in file.read_text().split()]
-    return [pid for pid in pids if b"backends.opencl.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"backends.opencl.worker.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def accepted(pool: VirtualPool) -> int:

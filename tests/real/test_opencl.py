@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from backends.opencl.runtime import Identity
-from backends.opencl.source import Form
-from backends.opencl.tune import try_elsewhere
+from backends.opencl.worker.source import Form
+from backends.opencl.worker.tune import try_elsewhere
 from tests.real import pocl
 from tests.real.cache import REPOSITORY, UnavailableError
 

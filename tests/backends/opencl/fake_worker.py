@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from backends.opencl import worker
 from backends.opencl.errors import BuildFailed, OutOfResources, WrongResult
 from backends.opencl.protocol import Open
-from backends.opencl.search import Outcome, Search, Ticket
+from backends.opencl.worker import worker
+from backends.opencl.worker.search import Outcome, Search, Ticket
 from tests.backends.opencl.fakes import HashlibSearch
 
 WELL = 5  # launches

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backends.base import Capability, DeviceInfo, Kind
-from backends.opencl.device import OpenclDevice, Setup
+from backends.opencl.device.device import OpenclDevice, Setup
 from backends.opencl.listing import Listed
 from backends.opencl.protocol import Open
 from backends.opencl.runtime import Identity
-from backends.opencl.search import IN_FLIGHT, Job, Outcome, Ticket
-from backends.opencl.source import Form
+from backends.opencl.worker.search import IN_FLIGHT, Job, Outcome, Ticket
+from backends.opencl.worker.source import Form
 
 CARD = Identity(
     platform="Fake Platform",

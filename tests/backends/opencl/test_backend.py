@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from backends.base import BackendError, Capability, DeviceGone, DeviceInfo, Host, Kind
 from backends.opencl import OpenclBackend, OpenclOptions
 from backends.opencl.backend import _details
-from backends.opencl.device import OpenclDevice
+from backends.opencl.device.device import OpenclDevice
 from backends.opencl.listing import Broken, Listed, Listing, PowerLimits
-from backends.opencl.program import open_folder
 from backends.opencl.runtime import Identity
-from backends.opencl.source import Form
-from backends.opencl.tune import Trial, settle
+from backends.opencl.worker.program import open_folder
+from backends.opencl.worker.source import Form
+from backends.opencl.worker.tune import Trial, settle
 from tests.backends.opencl.fakes import CARD, a_listed
 
 

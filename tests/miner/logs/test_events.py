@@ -66,7 +66,7 @@ PASS_ON = {
     ("miner/ui/lines.py", "emit"),
     ("backends/asic/device.py", "__init__"),
     ("backends/asic/usb/claim.py", "_attempt"),
-    ("backends/opencl/device.py", "log"),
+    ("backends/opencl/device/device.py", "log"),
 }
 
 

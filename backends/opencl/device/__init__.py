@@ -1,0 +1,1 @@
+"""The miner's side of an OpenCL device: its worker's process, its watchdog and its temperature."""
