@@ -33,26 +33,28 @@ class Benchmark:
 
 
 BENCHMARKS = (
-    Benchmark("cpu", "How fast does each search hash on this processor, and how soon?", "benchmarks.cpu"),
+    Benchmark("cpu", "How fast does each search hash on this processor, and how soon?", "benchmarks.cpu.benchmark"),
     Benchmark(
         "pipeline",
         "What does the whole program make of it: efficiency, start, memory, new tips, leases?",
-        "benchmarks.pipeline",
+        "benchmarks.pipeline.benchmark",
     ),
     Benchmark(
         "stratum",
         "How soon is a pool's notify hashed on, what do large jobs and many shares cost, does memory stay flat?",
-        "benchmarks.stratum",
+        "benchmarks.stratum.benchmark",
     ),
-    Benchmark("scrape", "What does a scrape of a hundred devices take, and a flood of them?", "benchmarks.scrape"),
-    Benchmark("farm", "What does Prometheus need for a farm of so many miners?", "benchmarks.farm"),
+    Benchmark("scrape", "What does a scrape of a hundred devices take, and a flood of them?", "benchmarks.farm.scrape"),
+    Benchmark("farm", "What does Prometheus need for a farm of so many miners?", "benchmarks.farm.benchmark"),
     Benchmark(
-        "opencl", "How fast does each graphics card hash, and which form of the search suits it?", "benchmarks.opencl"
+        "opencl",
+        "How fast does each graphics card hash, and which form of the search suits it?",
+        "benchmarks.opencl.benchmark",
     ),
     Benchmark("node", "How soon is a node's template a job, and does memory stay flat?", "benchmarks.node"),
     Benchmark(
         "asic",
         "What do USB miners cost their host, and how soon have they a new job and we their results?",
-        "benchmarks.asic",
+        "benchmarks.asic.benchmark",
     ),
 )

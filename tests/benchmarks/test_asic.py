@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 import native
-from benchmarks import asic
-from benchmarks.asic_wire import boards
+from benchmarks.asic import benchmark as asic
+from benchmarks.asic.wire import boards
 from native.sha256 import midstate
 
 

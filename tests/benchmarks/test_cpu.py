@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 import native
-from benchmarks import cpu, floor, weaker
+from benchmarks.cpu import benchmark as cpu
+from benchmarks.cpu import floor, weaker
+from benchmarks.cpu.searches import HITS_PER_HASH, TARGET, Trial, Walk
 from benchmarks.pace import STEPS, chain
-from benchmarks.searches import HITS_PER_HASH, TARGET, Trial, Walk
 from native.symbolic import Layout, Operations
 from native.word import Program
 

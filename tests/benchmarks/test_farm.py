@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from benchmarks import farm, rigs, scrape
+from benchmarks.farm import benchmark as farm
+from benchmarks.farm import rigs, scrape
 from tests.configs.test_prometheus import KNOWN
 
 

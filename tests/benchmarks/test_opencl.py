@@ -16,9 +16,11 @@ from backends.opencl.runtime import Identity
 from backends.opencl.worker.reference import hits_by_hashlib
 from backends.opencl.worker.search import IN_FLIGHT, Job, Outcome, Ticket
 from backends.opencl.worker.source import Form
-from benchmarks import opencl, opencl_program, program
-from benchmarks.launches import Walk
-from benchmarks.program import Worked
+from benchmarks.opencl import benchmark as opencl
+from benchmarks.opencl import program as opencl_program
+from benchmarks.opencl.launches import Walk
+from benchmarks.pipeline import program
+from benchmarks.pipeline.program import Worked
 
 CARD = Identity("ACME OpenCL", "3.0", 0, "Rocket 9000", "ACME", "1", "gpu", None, 4, 2e9, 1, 256)
 PROCESSOR = replace(CARD, platform="PoCL", name="EPYC", type="cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peer
+from benchmarks.cpu import peer
 
 
 @pytest.mark.parametrize(

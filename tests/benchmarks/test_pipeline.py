@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from backends.base import Work
-from benchmarks import program, tips
 from benchmarks.measure import percentile
-from benchmarks.pipeline import Figure
+from benchmarks.pipeline import program, tips
+from benchmarks.pipeline.benchmark import Figure
 
 ROOT = Path(__file__).parents[2]
 

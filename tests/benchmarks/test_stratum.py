@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.stratum import growth
-from benchmarks.stratum_pool import EVERY_HASH, Desk, difficulty, notify
+from benchmarks.stratum.benchmark import growth
+from benchmarks.stratum.pool import EVERY_HASH, Desk, difficulty, notify
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import native
-from benchmarks import floor
+from benchmarks.cpu import floor
 from native import sha256, symbolic
 from native.word import Program, Symbolic, Word
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from benchmarks import farm
+from benchmarks.farm import benchmark as farm
 from tests.configs import dashboards
 from tests.real import prometheus
 from tests.real.conftest import fetch

@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
-from backends.opencl.roofline import Metal, metal, most_hps, slots_per_hash
 from backends.opencl.worker.source import MIDSTATES, WIDTHS, Form, parameter_words, parameters, search_source
+from benchmarks.opencl.roofline import Metal, metal, most_hps, slots_per_hash
 from native.symbolic import layout
 
 FORMS = [

@@ -1,6 +1,6 @@
 """What the whole miner makes of the bare search on an OpenCL device: by turns, in pairs, with the same programs.
 
-The bare search is a process of its own, `python -m benchmarks.opencl_program STATE SECONDS IDENTITY`: form, kept
+The bare search is a process of its own, `python -m benchmarks.opencl.program STATE SECONDS IDENTITY`: form, kept
 program, length of launches, versions together and priority are the miner's; there are no jobs, no hits, and nothing
 else. Of runtimes on the processor a second ratio tells hashes for processor time, whoever else wanted the processor.
 """
@@ -26,9 +26,10 @@ from backends.opencl.worker.program import open_folder
 from backends.opencl.worker.proof import open_search
 from backends.opencl.worker.search import LAUNCH_S
 from backends.opencl.worker.tune import recall, untuned
-from benchmarks import program, report
-from benchmarks.launches import Walk
-from benchmarks.pipeline import Figure, pair
+from benchmarks import report
+from benchmarks.opencl.launches import Walk
+from benchmarks.pipeline import program
+from benchmarks.pipeline.benchmark import Figure, pair
 
 _IDENTITY = TypeAdapter(Identity)
 _HARD = 1 << 200  # no hits
@@ -66,7 +67,7 @@ def measure(
 
 def search_alone(identity: Identity, state: Path, seconds: float) -> program.Worked:
     """Run the search in a process of its own. Raises ProgramError."""
-    command = [sys.executable, "-m", "benchmarks.opencl_program", str(state), str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.opencl.program", str(state), str(seconds)]
     answer = subprocess.run(  # noqa: S603 # our own interpreter and module
         [*command, _IDENTITY.dump_json(identity).decode()], capture_output=True, text=True, check=False
     )

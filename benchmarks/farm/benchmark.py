@@ -1,6 +1,6 @@
 """What a real Prometheus needs to watch a farm: memory, processor time, time for rules and for the dashboard.
 
-Rigs are simulated (`benchmarks.rigs`), found by HTTP discovery and scraped over 127.0.0.0/8 with the shipped rules. The
+Rigs are simulated (`benchmarks.farm.rigs`), found by HTTP discovery and scraped over 127.0.0.0/8 with the shipped rules. The
 server is Debian's or your own; its figures are those it tells of itself, those by the second from the second half of a
 run, when all series are there.
 """
@@ -203,7 +203,7 @@ class _Run:
 @contextmanager
 def _rigs(miners: int, devices: int) -> Iterator[int]:
     """The port of a process that answers for all of them."""
-    words = [sys.executable, "-m", "benchmarks.rigs", str(miners), str(devices)]
+    words = [sys.executable, "-m", "benchmarks.farm.rigs", str(miners), str(devices)]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
         assert process.stdin and process.stdout
         try:

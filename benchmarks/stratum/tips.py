@@ -1,6 +1,6 @@
 """From the last byte of a clean notify on a pool's socket to the first hash of every thread.
 
-A process of its own: `python -m benchmarks.stratum_tips STATE THREADS PRIORITY SWITCHES`. Another process is the pool
+A process of its own: `python -m benchmarks.stratum.tips STATE THREADS PRIORITY SWITCHES`. Another process is the pool
 and writes the whole line at a random moment; the source, the engine and the CPU device are the real ones, and every
 thread hashes on the job before.
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import structlog
 
 from backends.cpu.priority import Priority
-from benchmarks import stratum_pool
-from benchmarks.tips import Stopwatch, timed_cpu
+from benchmarks.pipeline.tips import Stopwatch, timed_cpu
+from benchmarks.stratum import pool as stratum_pool
 from miner.engine.engine import Engine
 from miner.sources.stratum.source import StratumSource
 from miner.work.limits import Limits
@@ -59,7 +59,7 @@ for line in sys.stdin:
 
 def measure(state: Path, threads: int, priority: Priority, switches: int) -> dict[str, list[float]]:
     """Seconds for each switch, by FIGURES; subprocess.CalledProcessError if it fails."""
-    command = [sys.executable, "-m", "benchmarks.stratum_tips", str(state), str(threads), priority, str(switches)]
+    command = [sys.executable, "-m", "benchmarks.stratum.tips", str(state), str(threads), priority, str(switches)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return {str(name): list(values) for name, values in json.loads(answer.stdout).items()}
 

@@ -1,6 +1,6 @@
 """The bare search in a plain loop: what the whole program is measured against.
 
-A process of its own: `python -m benchmarks.bare STATE SECONDS THREADS`. Kernel, cache, cores,
+A process of its own: `python -m benchmarks.pipeline.bare STATE SECONDS THREADS`. Kernel, cache, cores,
 priority, versions together and length of chunks are the CPU backend's; there are no jobs, no hits, and nothing else.
 """
 
@@ -44,7 +44,7 @@ class Bare:
 
 def measure(state: Path, seconds: float, threads: int) -> Bare:
     """Run the loop in a process of its own; subprocess.CalledProcessError if that fails."""
-    command = [sys.executable, "-m", "benchmarks.bare", str(state), str(seconds), str(threads)]
+    command = [sys.executable, "-m", "benchmarks.pipeline.bare", str(state), str(seconds), str(threads)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return Bare(**json.loads(answer.stdout))
 

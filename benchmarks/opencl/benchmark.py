@@ -23,17 +23,19 @@ from rich.markup import escape
 
 import native
 from backends.opencl.errors import OpenclError
-from backends.opencl.roofline import metal, most_hps, operations, slots_per_hash
 from backends.opencl.runtime import Identity, find, identities
 from backends.opencl.worker.program import open_folder
 from backends.opencl.worker.proof import open_search
 from backends.opencl.worker.search import LAUNCH_S, Search
 from backends.opencl.worker.tune import Trial, Tuned, settle, untuned
-from benchmarks import floor, machine, opencl_program, report
-from benchmarks.launches import TARGET, Walk
+from benchmarks import machine, report
+from benchmarks.cpu import floor
 from benchmarks.measure import Spread
+from benchmarks.opencl import program as opencl_program
+from benchmarks.opencl.launches import TARGET, Walk
+from benchmarks.opencl.roofline import metal, most_hps, operations, slots_per_hash
 from benchmarks.pace import Pace
-from benchmarks.program import ProgramError
+from benchmarks.pipeline.program import ProgramError
 from miner.power import rapl
 from miner.power.errors import PowerError
 

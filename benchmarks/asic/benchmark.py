@@ -25,7 +25,7 @@ from backends.asic.health import Silence
 from backends.asic.usb.device import open_device
 from backends.base import Device, Hit, Host, State, Verdict, Work
 from benchmarks import machine, report
-from benchmarks.asic_wire import RemoteBackend, RemoteBus, boards
+from benchmarks.asic.wire import RemoteBackend, RemoteBus, boards
 from benchmarks.measure import Spread
 from miner.work.feed import DeviceFeed
 from miner.work.job import CoinbaseParts, Job

@@ -24,9 +24,10 @@ from rich.progress import Progress
 
 import native
 from backends import cpu
-from benchmarks import floor, machine, peer, report, weaker
+from benchmarks import machine, report
+from benchmarks.cpu import floor, peer, weaker
+from benchmarks.cpu.searches import Trial
 from benchmarks.measure import Spread, percentile
-from benchmarks.searches import Trial
 
 TURN_S = 0.05
 PEER_TURNS = 3

@@ -1,6 +1,6 @@
 """From a new tip to new work on every hash thread.
 
-A process of its own, with no benchmark's bar beside it: `python -m benchmarks.tips STATE THREADS PRIORITY SWITCHES`.
+A process of its own, with no benchmark's bar beside it: `python -m benchmarks.pipeline.tips STATE THREADS PRIORITY SWITCHES`.
 Another process plays the network and writes when it sends, the engine is the real one, and so is the CPU device; its
 feed and its search are wrapped to note the time.
 
@@ -36,7 +36,7 @@ from backends.cpu.options import CpuOptions
 from backends.cpu.priority import Priority
 from backends.cpu.search import Search, Words
 from backends.cpu.topology import survey
-from benchmarks.stamped import begun_ns, stamped
+from benchmarks.pipeline.stamped import begun_ns, stamped
 from miner.engine.engine import Engine
 from miner.sources.base import Post
 from miner.sources.synthetic import SyntheticChain, SyntheticOptions
@@ -61,7 +61,7 @@ _NAME = "tips"
 
 def measure(state: Path, threads: int, priority: Priority, switches: int) -> dict[str, list[float]]:
     """Seconds for each switch, by FIGURES; subprocess.CalledProcessError if it fails."""
-    command = [sys.executable, "-m", "benchmarks.tips", str(state), str(threads), priority, str(switches)]
+    command = [sys.executable, "-m", "benchmarks.pipeline.tips", str(state), str(threads), priority, str(switches)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return {str(name): list(values) for name, values in json.loads(answer.stdout).items()}
 

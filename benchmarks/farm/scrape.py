@@ -15,7 +15,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import machine, report, rigs
+from benchmarks import machine, report
+from benchmarks.farm import rigs
 from benchmarks.measure import Spread
 from miner.telemetry.metrics import registry
 from miner.telemetry.server import MetricsServer

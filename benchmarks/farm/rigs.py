@@ -218,7 +218,7 @@ async def serve(miners: int, devices: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m benchmarks.rigs MINERS DEVICES`."""
+    """`python -m benchmarks.farm.rigs MINERS DEVICES`."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{Path(__file__).stem}")
     parser.add_argument("miners", type=int)
     parser.add_argument("devices", type=int)

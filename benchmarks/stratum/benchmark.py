@@ -21,9 +21,11 @@ from rich.progress import Progress
 
 from backends.cpu import cores
 from backends.cpu.priority import Priority
-from benchmarks import bare, machine, report, stratum_tips
-from benchmarks.pipeline import Figure
-from benchmarks.stratum_pool import EVERY_HASH, Desk, difficulty, notify
+from benchmarks import machine, report
+from benchmarks.pipeline import bare
+from benchmarks.pipeline.benchmark import Figure
+from benchmarks.stratum import tips as stratum_tips
+from benchmarks.stratum.pool import EVERY_HASH, Desk, difficulty, notify
 
 SWITCHES = 500
 TIP_MEDIAN_MS, TIP_P99_MS = 1.0, 4.0

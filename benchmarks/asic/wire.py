@@ -188,7 +188,7 @@ def boards(kind: str, count: int, *, results: bool) -> Iterator[RemoteBus]:
     """
     with tempfile.TemporaryDirectory() as folder:
         address = str(Path(folder, "usb"))
-        words = [sys.executable, "-m", "benchmarks.asic_wire", address, kind, str(count), str(int(results))]
+        words = [sys.executable, "-m", "benchmarks.asic.wire", address, kind, str(count), str(int(results))]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
             assert process.stdin is not None and process.stdout is not None
             try:

@@ -17,8 +17,9 @@ from rich.progress import Progress
 
 from backends.cpu import cores
 from backends.cpu.priority import Priority
-from benchmarks import bare, costs, machine, program, report, tips
+from benchmarks import machine, report
 from benchmarks.measure import Spread, percentile
+from benchmarks.pipeline import bare, costs, program, tips
 
 SECONDS = 5.0
 PAIRS = 10

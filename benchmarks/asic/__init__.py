@@ -1,0 +1,1 @@
+"""What USB miners cost their host."""

@@ -1,0 +1,1 @@
+"""How fast graphics cards search."""

@@ -1,0 +1,1 @@
+"""How soon a pool's work is hashed on."""
