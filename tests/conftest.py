@@ -12,11 +12,11 @@ import structlog
 from hypothesis import settings
 
 import native
-from backends import cpu
 from backends.asic.virtual.chips.search import Engine
 from backends.cpu import cores
 from backends.cpu.choice import choice
 from backends.cpu.choice.workshop import Workshop
+from backends.kernels import Candidate, KernelCache, candidates, open_cache
 from tests.native import emulated
 from tests.sharing import locked, shared
 
@@ -58,10 +58,10 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache(state: Path) -> cpu.KernelCache:
+def cache(state: Path) -> KernelCache:
     """Holds the quickest candidate from the start."""
     with locked(state.with_suffix(".lock")):
-        opened = cpu.open_cache(state, native.host_features())
+        opened = open_cache(state, native.host_features())
         assert opened.unusable is None
         if not opened.holds(quickest_candidate().name):
             Workshop([quickest_candidate()], opened, cores.model()).prove(quickest_candidate().name)
@@ -69,7 +69,7 @@ def cache(state: Path) -> cpu.KernelCache:
 
 
 @pytest.fixture(scope="session")
-def kernels(state: Path, cache: cpu.KernelCache) -> Path:
+def kernels(state: Path, cache: KernelCache) -> Path:
     """What the miners that tests start find compiled: the quickest candidate alone.
 
     They remember that it is the fastest, so that no test measures the others.
@@ -77,20 +77,20 @@ def kernels(state: Path, cache: cpu.KernelCache) -> Path:
     own = state.with_name("kernels-state")
     with locked(own.with_suffix(".lock")):
         if not own.exists():
-            folder = cpu.open_cache(own, native.host_features()).folder
+            folder = open_cache(own, native.host_features()).folder
             assert folder and cache.folder
             quickest = quickest_candidate()
             for part in cache.folder.iterdir():
                 if part.name in {quickest.name, quickest.name + "+", "midstates", f"fill-{quickest.name}"}:
                     shutil.copytree(part, folder / part.name)
-            rates = {x.name: {1: 1.0 + (x == quickest), 16: 1.1 + (x == quickest)} for x in cpu.candidates()}
+            rates = {x.name: {1: 1.0 + (x == quickest), 16: 1.1 + (x == quickest)} for x in candidates()}
             record = {name: choice.Outcome(rates_hps=by_count) for name, by_count in rates.items()}
             choice.write(folder, cores.model(), record)
     return own / "kernels"
 
 
 @pytest.fixture(scope="session")
-def engine(cache: cpu.KernelCache) -> Engine:
+def engine(cache: KernelCache) -> Engine:
     """What virtual chips search with, loaded before any test counts seconds, as are the midstates of the Compac F."""
     engine = Engine(cache)
     assert engine.rate_hps > 0
@@ -99,19 +99,19 @@ def engine(cache: cpu.KernelCache) -> Engine:
 
 
 @pytest.fixture(
-    scope="session", params=[x.name for x in cpu.candidates() if x.unusable is None or x.name in emulated.KERNELS]
+    scope="session", params=[x.name for x in candidates() if x.unusable is None or x.name in emulated.KERNELS]
 )
-def kernel(request: pytest.FixtureRequest, cache: cpu.KernelCache) -> native.Kernel:
+def kernel(request: pytest.FixtureRequest, cache: KernelCache) -> native.Kernel:
     """Every search that this machine can run, or could if a function stood for the instruction that it lacks."""
-    (candidate,) = [x for x in cpu.candidates() if x.name == request.param]
-    return cpu.load(candidate, cache) if candidate.unusable is None else emulated.load(candidate)
+    (candidate,) = [x for x in candidates() if x.name == request.param]
+    return kernels.load(candidate, cache) if candidate.unusable is None else emulated.load(candidate)
 
 
 @pytest.fixture(scope="session")
-def quick(cache: cpu.KernelCache) -> native.Kernel:
+def quick(cache: KernelCache) -> native.Kernel:
     """The kernel that is compiled soonest, for tests that need any: it is fast enough on every machine that runs it."""
-    return cpu.load(quickest_candidate(), cache)
+    return kernels.load(quickest_candidate(), cache)
 
 
-def quickest_candidate() -> cpu.Candidate:
-    return min((x for x in cpu.candidates() if x.unusable is None), key=lambda x: x.compile_s)
+def quickest_candidate() -> Candidate:
+    return min((x for x in candidates() if x.unusable is None), key=lambda x: x.compile_s)

@@ -45,7 +45,7 @@ from backends.base import (
 )
 
 if TYPE_CHECKING:
-    from backends.cpu import KernelCache
+    from backends.kernels import KernelCache
 
 _CAPABILITIES = frozenset({Capability.FREQUENCY, Capability.ROLLS_VERSION, Capability.ROLLS_NTIME})
 _EMULATED = Silence(due=200.0, least_s=30.0)  # a busy machine's virtual chips are slow, and that is no fault of theirs
@@ -165,10 +165,10 @@ class AsicBackend:
 
     def _kernels(self) -> KernelCache:
         """Where compiled code is kept."""
-        from backends import cpu  # noqa: PLC0415 # loaded for whom it is there
+        from backends import kernels  # noqa: PLC0415 # loaded for whom it is there
 
         state = self._host.state_dir
-        return cpu.open_cache(state, native.host_features()) if state else cpu.NO_CACHE
+        return kernels.open_cache(state, native.host_features()) if state else kernels.NO_CACHE
 
     def _midstates(self) -> Midstates:
         return partial(native.midstates, folder=self._kernels().folder_for("midstates"))

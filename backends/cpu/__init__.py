@@ -1,23 +1,7 @@
-"""The processor as a device: one thread per core, searching with the best kernel that passed its examination."""
-
-from backends.kernels.cache import NO_CACHE, KernelCache, open_cache
-from backends.kernels.candidates import Candidate, candidates, load
-from backends.kernels.proof import ProofError, prove
+"""The processor as a device: one thread per core, searching with the fastest kernel that passed its examination."""
 
 from .backend import CpuBackend
 from .device import CpuDevice
 from .options import CpuOptions
 
-__all__ = [
-    "NO_CACHE",
-    "Candidate",
-    "CpuBackend",
-    "CpuDevice",
-    "CpuOptions",
-    "KernelCache",
-    "ProofError",
-    "candidates",
-    "load",
-    "open_cache",
-    "prove",
-]
+__all__ = ["CpuBackend", "CpuDevice", "CpuOptions"]

@@ -1,1 +1,16 @@
-"""Kernels that passed their examination, for the processor's search, midstates and emulated chips alike."""
+"""Kernels that passed their examination: for the processor's search, its midstates and emulated chips alike."""
+
+from backends.kernels.cache import NO_CACHE, KernelCache, open_cache
+from backends.kernels.candidates import Candidate, candidates, load
+from backends.kernels.proof import ProofError, prove
+
+__all__ = [
+    "NO_CACHE",
+    "Candidate",
+    "KernelCache",
+    "ProofError",
+    "candidates",
+    "load",
+    "open_cache",
+    "prove",
+]

@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 import native
-from backends import cpu
+from backends import kernels
 from benchmarks import machine, report
 from benchmarks.cpu import floor, peer, weaker
 from benchmarks.cpu.searches import Trial
@@ -36,11 +36,11 @@ _START = """
 import sys, time
 begun = time.perf_counter()
 import native, resource
-from backends import cpu
+from backends import kernels
 from pathlib import Path
-cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
-candidate = next(x for x in cpu.candidates() if x.name == sys.argv[2])
-cpu.load(candidate, cache)
+cache = kernels.open_cache(Path(sys.argv[1]), native.host_features())
+candidate = next(x for x in kernels.candidates() if x.name == sys.argv[2])
+kernels.load(candidate, cache)
 print(time.perf_counter() - begun, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure the kernels that the options name, or all that run here; "wrong" is true if one miscounts."""
-    candidates = cpu.candidates()
+    candidates = kernels.candidates()
     for candidate in candidates:
         if candidate.unusable:
             console.print(f"{candidate.name}: not here, {candidate.unusable}")
@@ -83,12 +83,12 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def _measure(chosen: list[cpu.Candidate], options: argparse.Namespace, console: Console) -> dict[str, Any]:
+def _measure(chosen: list[kernels.Candidate], options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with report.progress(console) as progress, tempfile.TemporaryDirectory() as state:
         against = [peer.run(options.against, options.against_seconds)] if options.against else []  # errors come early
         starts = _time_starts(chosen, Path(state), progress)
         features = native.host_features()
-        kernels = [cpu.load(x, cpu.open_cache(Path(state, x.name), features)) for x in chosen]
+        kernels = [kernels.load(x, kernels.open_cache(Path(state, x.name), features)) for x in chosen]
         trials = [
             Trial(kernel, threads, midstates)
             for kernel in kernels
@@ -177,7 +177,7 @@ def ratios(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _time_starts(chosen: list[cpu.Candidate], state: Path, progress: Progress) -> dict[str, dict[str, float]]:
+def _time_starts(chosen: list[kernels.Candidate], state: Path, progress: Progress) -> dict[str, dict[str, float]]:
     """From importing native to a proven kernel, in a process of its own: compiled, then from the cache.
 
     Leaves the kernels in `state`, each in a cache of its own, so that none profits from another.

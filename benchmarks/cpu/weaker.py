@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import native
-from backends import cpu
+from backends import kernels
 from native.features import VARIABLE
 
 _SSE = frozenset({"sse3", "ssse3", "sse4.1"})
@@ -55,7 +55,7 @@ def processors(host: native.Features) -> Iterator[Weaker]:
             continue
         seen.add(chosen)
         features = host.weakened_to(chosen)
-        reputed = cpu.candidates(replace(features, cpu=host.cpu))
+        reputed = kernels.candidates(replace(features, cpu=host.cpu))
         kernel = next(x.name for x in reputed if x.unusable is None)
         yield Weaker(name, features, kernel)
 

@@ -1,8 +1,8 @@
 """What a real Prometheus needs to watch a farm: memory, processor time, time for rules and for the dashboard.
 
-Rigs are simulated (`benchmarks.farm.rigs`), found by HTTP discovery and scraped over 127.0.0.0/8 with the shipped rules. The
-server is Debian's or your own; its figures are those it tells of itself, those by the second from the second half of a
-run, when all series are there.
+Rigs are simulated (`benchmarks.farm.rigs`), found by HTTP discovery and scraped over 127.0.0.0/8 with the shipped
+rules. The server is Debian's or your own; its figures are those it tells of itself, those by the second from the second
+half of a run, when all series are there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rich.console import Console
 
 from benchmarks import machine, report
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "configs/prometheus/rules/*.yml"
 DASHBOARD = ROOT / "configs/grafana/farm.json"
 UNPACKED = ROOT / ".cache/real/prometheus"  # by make test-real

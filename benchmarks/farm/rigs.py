@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from prometheus_client import generate_latest
 
@@ -219,7 +218,7 @@ async def serve(miners: int, devices: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """`python -m benchmarks.farm.rigs MINERS DEVICES`."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{Path(__file__).stem}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.farm.rigs")
     parser.add_argument("miners", type=int)
     parser.add_argument("devices", type=int)
     options = parser.parse_args(arguments)

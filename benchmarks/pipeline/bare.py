@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.cpu import cores
 from backends.cpu.choice.forge import forged
 from backends.cpu.choice.workshop import Workshop
@@ -51,7 +51,7 @@ def measure(state: Path, seconds: float, threads: int) -> Bare:
 
 def search(state: Path) -> Search:
     """The search that the program comes to use with this state folder, chosen now if it was not before."""
-    return forged(Workshop(cpu.candidates(), cpu.open_cache(state, native.host_features()), cores.model()))
+    return forged(Workshop(kernels.candidates(), kernels.open_cache(state, native.host_features()), cores.model()))
 
 
 def _loop(search: Search, core: int | None, seconds: float, together: threading.Barrier) -> tuple[int, ...]:

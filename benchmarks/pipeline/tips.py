@@ -1,6 +1,9 @@
 """From a new tip to new work on every hash thread.
 
-A process of its own, with no benchmark's bar beside it: `python -m benchmarks.pipeline.tips STATE THREADS PRIORITY SWITCHES`.
+A process of its own, with no benchmark's bar beside it:
+
+    python -m benchmarks.pipeline.tips STATE THREADS PRIORITY SWITCHES
+
 Another process plays the network and writes when it sends, the engine is the real one, and so is the CPU device; its
 feed and its search are wrapped to note the time.
 
@@ -24,7 +27,7 @@ import structlog
 from numpy.typing import NDArray
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.base import DeviceInfo, Feed, Hit, Host, Telemetry, Verdict, Work
 from backends.base import Settings as DeviceSettings
 from backends.cpu import CpuBackend, cores
@@ -269,7 +272,7 @@ class TipSource:
 def timed_cpu(state: Path, threads: int, priority: Priority, stopwatch: Stopwatch) -> TimedDevice:
     """The CPU device on the best kernel that the state folder has, its feed and search timed."""
     (info,) = CpuBackend(CpuOptions(threads=threads), Host(state)).probe()
-    workshop = TimedWorkshop(cpu.candidates(), cpu.open_cache(state, native.host_features()), cores.model())
+    workshop = TimedWorkshop(kernels.candidates(), kernels.open_cache(state, native.host_features()), cores.model())
     workshop.stopwatch = stopwatch
     ranked = [core.number for core in survey(cores.affinity())]
     device = CpuDevice(info, Forge(workshop), cores.placement(threads, ranked), priority=priority)

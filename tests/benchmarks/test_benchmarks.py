@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from backends import cpu
+from backends import kernels
 from benchmarks import machine
 from benchmarks.__main__ import main
 from benchmarks.measure import Spread, rates, within_sigmas
@@ -88,7 +88,7 @@ def test_without_a_name_it_runs_the_cpu_benchmark(
 
 
 def test_the_cpu_benchmark_measures_and_checks_what_it_measures(tmp_path: Path) -> None:
-    quick = min((x for x in cpu.candidates() if x.unusable is None), key=lambda x: x.compile_s).name
+    quick = min((x for x in kernels.candidates() if x.unusable is None), key=lambda x: x.compile_s).name
     answer = bench("cpu", "--seconds", "0.2", "--threads", "1,2", "--kernels", quick, "--json", str(tmp_path / "out"))
     assert (answer.returncode, answer.stderr) == (0, "")
     results = json.loads((tmp_path / "out").read_text())["kernels"]

@@ -8,7 +8,7 @@ import pytest
 from llvmlite import ir
 
 import native
-from backends import cpu
+from backends import kernels
 from native import pairs, sha256
 from native.lowering import I32
 from native.streams import QUAD
@@ -17,11 +17,11 @@ from native.vector import Lanes
 KERNELS = {"hybrid8"}
 
 
-def load(candidate: cpu.Candidate) -> native.Kernel:
+def load(candidate: kernels.Candidate) -> native.Kernel:
     """A kernel that this machine lacks nothing for but the SHA instructions, of which it uses the one for rounds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs.Sha, "two_rounds", two_rounds)
-        return cpu.load(replace(candidate, unusable=None))
+        return kernels.load(replace(candidate, unusable=None))
 
 
 def two_rounds(sha: pairs.Sha, cdgh: ir.Value, abef: ir.Value, keyed: ir.Value) -> ir.Value:

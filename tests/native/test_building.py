@@ -59,7 +59,10 @@ def test_a_kernel_has_room_for_what_its_lowering_leaves_in_memory(asked: dict[st
     ("done", "not_loaded"),
     [
         ("import native, backends.cpu", {"llvmlite"}),
-        ("from backends import cpu; cpu.candidates()", {"native.compiled", "native.object_code", "native.relay_code"}),
+        (
+            "from backends import kernels; kernels.candidates()",
+            {"native.compiled", "native.object_code", "native.relay_code"},
+        ),
     ],
     ids=["importing", "listing"],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import native
-from backends import cpu
+from backends import kernels
 from native import sha256
 
 PRIMES = [n for n in range(2, 312) if all(n % d for d in range(2, n))]
@@ -40,7 +40,7 @@ def test_one_block_is_what_hashlib_says(message: bytes) -> None:
 
 @given(st.binary(min_size=64, max_size=64), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5))
 def test_compiled_midstates_are_those_of_the_definition(
-    cache: cpu.KernelCache, prefix: bytes, versions: list[int]
+    cache: kernels.KernelCache, prefix: bytes, versions: list[int]
 ) -> None:
     states = native.midstates(prefix, versions, cache.folder_for("midstates"))
     assert states.shape == (len(versions), 8)
@@ -48,7 +48,7 @@ def test_compiled_midstates_are_those_of_the_definition(
         assert state.tolist() == sha256.midstate(struct.pack("<I", version) + prefix[4:])
 
 
-def test_midstates_of_published_headers(cache: cpu.KernelCache, vectors: dict[str, Any]) -> None:
+def test_midstates_of_published_headers(cache: kernels.KernelCache, vectors: dict[str, Any]) -> None:
     assert vectors["midstate"]
     for vector in vectors["midstate"]:
         prefix = bytes.fromhex(vector["header_first64"])
@@ -60,6 +60,6 @@ def test_midstates_of_published_headers(cache: cpu.KernelCache, vectors: dict[st
 
 
 @pytest.mark.parametrize(("size", "versions"), [(63, [1]), (64, []), (64, [-1]), (64, [1, 1 << 32])])
-def test_midstates_refuse_what_is_no_header(cache: cpu.KernelCache, size: int, versions: list[int]) -> None:
+def test_midstates_refuse_what_is_no_header(cache: kernels.KernelCache, size: int, versions: list[int]) -> None:
     with pytest.raises(ValueError, match=r"needed|versions"):
         native.midstates(bytes(size), versions, cache.folder_for("midstates"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.cpu import cores
 from backends.cpu.choice.forge import forged
 from backends.cpu.choice.workshop import Workshop
@@ -27,7 +27,7 @@ CHUNK = 1 << 20
 @cache
 def _search() -> Search:
     folder = Path(__file__).parents[2] / ".cache"
-    return forged(Workshop(cpu.candidates(), cpu.open_cache(folder, native.host_features()), cores.model()))
+    return forged(Workshop(kernels.candidates(), kernels.open_cache(folder, native.host_features()), cores.model()))
 
 
 def share_of(job: Job) -> Share:

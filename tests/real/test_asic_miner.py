@@ -12,7 +12,7 @@ import pytest
 from backends.asic.virtual import VirtualBus, parse_order
 from backends.asic.virtual.chips.search import Engine
 from backends.asic.virtual.usbip_export import Exports
-from backends.cpu import KernelCache
+from backends.kernels import KernelCache
 from tests.real.cache import UnavailableError
 from tests.real.usb_vm import run_in_guest
 from tests.virtual.pool import VirtualPool

@@ -22,7 +22,7 @@ import usb.core
 
 from backends.asic.usb.bus import UsbIdentity, UsbInterface
 from backends.base import DeviceGone, Misuse
-from backends.cpu import NO_CACHE, KernelCache
+from backends.kernels import NO_CACHE, KernelCache
 
 from .boards.board import Surroundings, VirtualBoard
 from .catalogue import Order, build, parse_order, specification

@@ -1,1 +1,1 @@
-"""Which kernels the processor hashes with: compiled, examined and measured in processes of their own, then remembered."""
+"""Which kernels the processor hashes with: compiled, examined and measured in child processes, then remembered."""

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.base import (
     BackendError,
     Capability,
@@ -97,7 +97,7 @@ class Maker:
 
     def plan(self) -> Plan:
         quick = list(self.searches)[-1:]
-        return Plan([cpu.Candidate(x, (), 1.0 if x in quick else 3.0) for x in self.searches], {}, set())
+        return Plan([kernels.Candidate(x, (), 1.0 if x in quick else 3.0) for x in self.searches], {}, set())
 
     def race(self, names: Sequence[str]) -> Record:
         places = {name: 1.0 / (1 + place) for place, name in enumerate(self.searches)}
@@ -285,7 +285,7 @@ def test_a_kernel_that_comes_during_the_stop_is_done_with_the_feed_before_the_st
 def test_a_refused_kernel_shows_in_telemetry_and_in_the_description() -> None:
     def prove(name: str) -> None:
         if name == "fast":
-            raise cpu.ProofError("fast: missed the nonce of block 0")
+            raise kernels.ProofError("fast: missed the nonce of block 0")
 
     device = CpuDevice(INFO, Forge(Maker({"fast": Probe(), "slow": Probe()}, prove)), [None])
     device.start(FakeFeed())
@@ -334,7 +334,7 @@ def test_a_faster_kernel_is_listed_with_what_it_lacks(monkeypatch: pytest.Monkey
 
 def remembered(state: Path, record: Record) -> dict[str, str]:
     """What is told of a processor of which this is remembered."""
-    cache = cpu.open_cache(state, native.host_features())
+    cache = kernels.open_cache(state, native.host_features())
     choice.write(cache.folder, cores.model(), record)
     (info,) = CpuBackend(CpuOptions(), Host(state)).probe()
     return dict(info.details)

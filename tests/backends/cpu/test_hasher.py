@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import cpu
+from backends import kernels
 from backends.base import NONCES, DeviceFault, State, Verdict
 from backends.cpu.choice.forge import Forge
 from backends.cpu.choice.workshop import Workshop
@@ -111,7 +111,7 @@ class Bench:
         self.clock = Clock()
         self.feed = WaitingFeed(self.clock, template)
         self.controls = Controls(duty=duty)
-        self.forge = Forge(Workshop([], cpu.NO_CACHE, "none"))
+        self.forge = Forge(Workshop([], kernels.NO_CACHE, "none"))
         self.search = FakeSearch(self.clock, **search)
         self.forge.search = self.search
         self.stopping = False

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.kernels import cache as cache_module
 from backends.kernels.cache import find_cache
 
@@ -18,32 +18,32 @@ FEATURES = native.Features("x86_64", "x86-64", frozenset())
 
 LOAD = """
 import sys, native
-from backends import cpu
+from backends import kernels
 from pathlib import Path
-cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
+cache = kernels.open_cache(Path(sys.argv[1]), native.host_features())
 assert cache.unusable is None
 from native import object_code
 object_code._object_code = None
-cpu.load(next(x for x in cpu.candidates() if x.name == sys.argv[2]), cache)
+kernels.load(next(x for x in kernels.candidates() if x.name == sys.argv[2]), cache)
 """
 
 
 def folder_of(state: Path, features: native.Features = FEATURES) -> Path:
-    opened = cpu.open_cache(state, features)
+    opened = kernels.open_cache(state, features)
     assert opened.unusable is None
     assert opened.folder is not None
     return opened.folder
 
 
 def refused(state: Path) -> str:
-    opened = cpu.open_cache(state, FEATURES)
+    opened = kernels.open_cache(state, FEATURES)
     assert opened.folder is None
     assert opened.folder_for("scalar") is None
     assert not opened.holds("scalar")
     return opened.unusable or ""
 
 
-def test_a_second_process_compiles_nothing(quick: native.Kernel, cache: cpu.KernelCache, state: Path) -> None:
+def test_a_second_process_compiles_nothing(quick: native.Kernel, cache: kernels.KernelCache, state: Path) -> None:
     assert cache.folder is not None
     assert cache.holds(quick.name)
     subprocess.run(
@@ -86,7 +86,7 @@ def test_a_place_that_cannot_be_written_only_loses_the_cache(tmp_path: Path) -> 
 
 
 def test_what_was_compiled_and_not_examined_is_not_held(tmp_path: Path) -> None:
-    opened = cpu.KernelCache(tmp_path)
+    opened = kernels.KernelCache(tmp_path)
     (tmp_path / "scalar").mkdir()
     (tmp_path / "scalar" / "scan.o").touch()
     assert not opened.holds("scalar")
@@ -105,13 +105,13 @@ def test_a_cache_is_found_only_where_one_was_opened_and_nobody_else_can_write(tm
     assert "chmod 700" in (find_cache(tmp_path / "state", FEATURES).unusable or "")
 
 
-def test_a_damaged_file_only_loses_the_cache(quick: native.Kernel, cache: cpu.KernelCache, tmp_path: Path) -> None:
+def test_a_damaged_file_only_loses_the_cache(quick: native.Kernel, cache: kernels.KernelCache, tmp_path: Path) -> None:
     assert cache.folder is not None
     shutil.copytree(cache.folder / quick.name, tmp_path / quick.name)
     for file in (tmp_path / quick.name).glob("*.o"):
         file.write_bytes(b"torn")
-    candidate = next(x for x in cpu.candidates() if x.name == quick.name)
-    assert cpu.load(candidate, cpu.KernelCache(tmp_path)).name == quick.name
+    candidate = next(x for x in kernels.candidates() if x.name == quick.name)
+    assert kernels.load(candidate, kernels.KernelCache(tmp_path)).name == quick.name
 
 
 @pytest.mark.parametrize(("module", "name"), [(native, "vector.py"), (cache_module, "dispatch.py")])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.kernels.candidates import starter
 from native import compiled
 from tests.backends.kernels import weaker
@@ -15,7 +15,7 @@ WEAK = native.Features("x86_64", "x86-64", frozenset())
 
 
 def by_name(features: native.Features) -> dict[str, str | None]:
-    return {x.name: x.unusable for x in cpu.candidates(features)}
+    return {x.name: x.unusable for x in kernels.candidates(features)}
 
 
 def test_a_candidate_says_what_the_processor_lacks() -> None:
@@ -53,7 +53,7 @@ def test_an_arm_processor_runs_its_own_sha_instructions_or_vectors() -> None:
 
 def test_an_unusable_candidate_is_never_compiled() -> None:
     with pytest.raises(native.UnusableKernelError, match="avx512f"):
-        cpu.load(next(x for x in cpu.candidates(WEAK) if x.name == "avx512x16"))
+        kernels.load(next(x for x in kernels.candidates(WEAK) if x.name == "avx512x16"))
 
 
 @pytest.mark.parametrize(("features", "name"), [("", "scalar"), ("sha,sse4.1", "sha4")])
@@ -66,8 +66,8 @@ def test_a_weaker_machine_runs_what_it_can(features: str, name: str, state: Path
 VECTORS = {"avx512x16", "avx2x8", "vector4", "scalar"}
 
 
-def vectors_only() -> list[cpu.Candidate]:
-    return [dataclasses.replace(x, unusable=None) for x in cpu.candidates() if x.name in VECTORS]
+def vectors_only() -> list[kernels.Candidate]:
+    return [dataclasses.replace(x, unusable=None) for x in kernels.candidates() if x.name in VECTORS]
 
 
 def test_the_start_is_the_best_unless_another_is_ready_or_much_quicker_to_compile() -> None:
@@ -82,15 +82,15 @@ def test_the_start_is_the_best_unless_another_is_ready_or_much_quicker_to_compil
 
 def test_sha_instructions_are_what_a_machine_that_has_them_starts_with() -> None:
     strong = dataclasses.replace(WEAK, present=frozenset({"sha", "sse4.1", "avx2", "avx512f"}))
-    assert starter([x for x in cpu.candidates(strong) if x.unusable is None], set()).name == "sha4"
+    assert starter([x for x in kernels.candidates(strong) if x.unusable is None], set()).name == "sha4"
 
 
 def test_what_was_cached_of_a_kernel_that_fails_its_proof_is_forgotten(
     quick: native.Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    candidate = next(x for x in cpu.candidates() if x.name == quick.name)
+    candidate = next(x for x in kernels.candidates() if x.name == quick.name)
     (tmp_path / quick.name).mkdir()
     monkeypatch.setattr(compiled, "compile_scan", lambda *_args, **_named: lambda *_job: 0)
-    with pytest.raises(cpu.ProofError):
-        cpu.load(candidate, cpu.KernelCache(tmp_path))
+    with pytest.raises(kernels.ProofError):
+        kernels.load(candidate, kernels.KernelCache(tmp_path))
     assert not (tmp_path / quick.name).exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import native
-from backends import cpu
+from backends import kernels
 from native import compiled, sha256, streams
 
 Scan = Callable[..., int]
@@ -54,22 +54,22 @@ def ignores_the_cancel(scan: Scan, *job: Any) -> int:
 )
 def test_a_flawed_kernel_is_not_let_through(quick: native.Kernel, flaw: Callable[..., int]) -> None:
     flawed = dataclasses.replace(quick, run_scan=lambda *job: flaw(quick.run_scan, *job))
-    with pytest.raises(cpu.ProofError, match=quick.name):
-        cpu.prove(flawed)
+    with pytest.raises(kernels.ProofError, match=quick.name):
+        kernels.prove(flawed)
 
 
 @pytest.mark.parametrize("name", ["avx512x16+", "sha4"])
 def test_a_kernel_compiled_from_a_wrong_constant_is_not_let_through(
-    name: str, cache: cpu.KernelCache, monkeypatch: pytest.MonkeyPatch
+    name: str, cache: kernels.KernelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (candidate,) = [x for x in cpu.candidates() if x.name == name.strip("+")]
+    (candidate,) = [x for x in kernels.candidates() if x.name == name.strip("+")]
     if candidate.unusable:
-        candidate, name = next(x for x in cpu.candidates() if x.name == "scalar"), "scalar"
-    kernel = cpu.load(candidate, cache)
+        candidate, name = next(x for x in kernels.candidates() if x.name == "scalar"), "scalar"
+    kernel = kernels.load(candidate, cache)
     wrong = (*sha256.K[:40], sha256.K[40] ^ 0x100, *sha256.K[41:])
     monkeypatch.setattr(sha256, "K", wrong)
     monkeypatch.setattr(streams, "K", wrong)
     run = compiled.compile_scan(native.host_features(), name, None)
     flawed = {"run_several": run} if name.endswith("+") else {"run_scan": run}
-    with pytest.raises(cpu.ProofError, match=kernel.name):
-        cpu.prove(dataclasses.replace(kernel, **flawed))
+    with pytest.raises(kernels.ProofError, match=kernel.name):
+        kernels.prove(dataclasses.replace(kernel, **flawed))

@@ -11,10 +11,10 @@ from native.features import VARIABLE
 
 _LOAD = """
 import sys, native
-from backends import cpu
+from backends import kernels
 from pathlib import Path
-cache = cpu.open_cache(Path(sys.argv[1]), native.host_features())
-print(cpu.load(next(x for x in cpu.candidates() if x.name == sys.argv[2]), cache).name)
+cache = kernels.open_cache(Path(sys.argv[1]), native.host_features())
+print(kernels.load(next(x for x in kernels.candidates() if x.name == sys.argv[2]), cache).name)
 """
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import native
 from backends import affinity
-from backends.cpu import NO_CACHE, KernelCache, candidates, load
+from backends.kernels import NO_CACHE, KernelCache, candidates, load
 
 from .jobs import HeaderJob, Job
 

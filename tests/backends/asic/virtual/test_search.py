@@ -18,7 +18,7 @@ from backends.asic.virtual.chips.frames import take_frame
 from backends.asic.virtual.chips.jobs import header_job, midstate_job
 from backends.asic.virtual.chips.search import give_way
 from backends.asic.virtual.faults import parse_fault
-from backends.cpu import open_cache
+from backends.kernels import open_cache
 from native import host_features
 from tests.backends.asic.virtual.bench import Clock, framed
 

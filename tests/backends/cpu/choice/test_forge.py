@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.cpu.choice.choice import Choice, Outcome, Record
 from backends.cpu.choice.forge import Forge, forged
 from backends.cpu.choice.plan import Plan
 from backends.cpu.choice.workshop import Interrupted, Refused
 
-GOOD, BEST = cpu.Candidate("good", (), 1.0), cpu.Candidate("best", (), 3.0)
+GOOD, BEST = kernels.Candidate("good", (), 1.0), kernels.Candidate("best", (), 3.0)
 RATES = {"good": 1.0, "best": 2.0}
 
 
@@ -29,7 +29,7 @@ class Named:
 class Maker:
     """A workshop without tools."""
 
-    candidates: Sequence[cpu.Candidate] = (BEST, GOOD)
+    candidates: Sequence[kernels.Candidate] = (BEST, GOOD)
     refuse: dict[str, Exception] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=lambda: dict(RATES))
     race_error: Exception | None = None
@@ -106,7 +106,7 @@ def test_after_a_refused_start_the_rest_has_its_turn_and_a_passing_reason_is_for
 
 
 def test_when_none_is_left_it_says_of_each_why_and_tries_again_when_asked() -> None:
-    maker = Maker(refuse={"good": native.CompilationError("no"), "best": cpu.ProofError("wrong")})
+    maker = Maker(refuse={"good": native.CompilationError("no"), "best": kernels.ProofError("wrong")})
     made, offered = worked(maker)
     assert offered == [None]
     assert made.failure == "no kernel works here: best: wrong; good: no"

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 import native
-from backends import cpu
+from backends import kernels
 from backends.cpu.choice import workshop as workshop_module
 from backends.cpu.choice.choice import Choice, Outcome
 from backends.cpu.choice.forge import forged
 from backends.cpu.choice.workshop import Interrupted, Refused, Workshop
 
-CANDIDATE = cpu.Candidate("scalar", (), 1.0)
+CANDIDATE = kernels.Candidate("scalar", (), 1.0)
 
 
 def staged(folder: Path | None, script: str) -> Workshop:
     """A workshop whose processes run this instead."""
     command = [sys.executable, "-c", "import os, signal, sys, time\n" + script]
-    return Workshop([CANDIDATE], cpu.KernelCache(folder), "ACME 9000", command=command)
+    return Workshop([CANDIDATE], kernels.KernelCache(folder), "ACME 9000", command=command)
 
 
 def prove(folder: Path, script: str) -> Refused:
@@ -108,7 +108,7 @@ def test_what_it_remembers_makes_the_next_plan(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_costs_the_memory_only(tmp_path: Path) -> None:
     said: list[str] = []
-    made = Workshop([CANDIDATE], cpu.KernelCache(tmp_path / "gone"), "x", log=lambda event, **_: said.append(event))
+    made = Workshop([CANDIDATE], kernels.KernelCache(tmp_path / "gone"), "x", log=lambda event, **_: said.append(event))
     made.remember({})
     assert said == ["kernel_choice_not_kept"]
 
@@ -116,18 +116,20 @@ def test_a_place_that_cannot_be_written_costs_the_memory_only(tmp_path: Path) ->
 def test_a_memory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "measured.json").write_text("torn")
     said: list[str] = []
-    made = Workshop([CANDIDATE], cpu.KernelCache(tmp_path), "x", log=lambda event, **_: said.append(event))
+    made = Workshop([CANDIDATE], kernels.KernelCache(tmp_path), "x", log=lambda event, **_: said.append(event))
     assert made.plan().record == {}
     assert said == ["kernel_choice_not_read"]
 
 
-def candidate(kernel: native.Kernel) -> cpu.Candidate:
-    return next(x for x in cpu.candidates() if x.name == kernel.name)
+def candidate(kernel: native.Kernel) -> kernels.Candidate:
+    return next(x for x in kernels.candidates() if x.name == kernel.name)
 
 
 @pytest.mark.parametrize("unable", ["no cache", "no process"])
-def test_where_no_process_can_do_it_it_is_done_here(unable: str, quick: native.Kernel, cache: cpu.KernelCache) -> None:
-    where = cpu.KernelCache(None) if unable == "no cache" else cache
+def test_where_no_process_can_do_it_it_is_done_here(
+    unable: str, quick: native.Kernel, cache: kernels.KernelCache
+) -> None:
+    where = kernels.KernelCache(None) if unable == "no cache" else cache
     made = Workshop([candidate(quick)], where, "x", command=["/nonexistent/python"])
     loaded = pytest.MonkeyPatch()
     with loaded.context() as patch:
@@ -139,11 +141,11 @@ def test_where_no_process_can_do_it_it_is_done_here(unable: str, quick: native.K
 
 
 def test_without_a_cache_it_does_not_compile_everything() -> None:
-    assert Workshop([CANDIDATE], cpu.NO_CACHE, "x").plan().most == 2
-    assert Workshop([CANDIDATE], cpu.KernelCache(Path("x")), "x").plan().most is None
+    assert Workshop([CANDIDATE], kernels.NO_CACHE, "x").plan().most == 2
+    assert Workshop([CANDIDATE], kernels.KernelCache(Path("x")), "x").plan().most is None
 
 
-def test_a_real_kernel_is_proven_measured_and_loaded(quick: native.Kernel, cache: cpu.KernelCache) -> None:
+def test_a_real_kernel_is_proven_measured_and_loaded(quick: native.Kernel, cache: kernels.KernelCache) -> None:
     made = Workshop([candidate(quick)], cache, "a processor of this test")
     search = forged(made)
     assert search.name.split()[0] == quick.name
