@@ -464,8 +464,7 @@ def test_a_snapshot_is_completed_by_metering_and_judged_by_alarms() -> None:
         alarms=Alarms([replace(rule, after_s=0.0)]),
     )
     device = Hungry()
-    device.info = replace(device.info, virtual=False)  # what emulated devices draw is nobody's
-    engine.add_device(device.info, lambda: device)
+    engine.add_device(replace(device.info, virtual=False), lambda: device)  # what emulated devices draw is nobody's
     views: list[Snapshot] = []
     engine.each_second(views.append)
     with capture_logs() as logs:
