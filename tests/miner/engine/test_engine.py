@@ -40,11 +40,16 @@ class Deliberate(SyntheticSource):
     def __init__(self, name: str = "deliberate") -> None:
         super().__init__(name, EASY, rate=lambda: 20_000.0)
         self.waiting: list[Share] = []
+        self.drained = False
 
     def submit(self, share: Share) -> None:
-        self.waiting.append(share)
+        if self.drained:  # devices go on until the next pool has work
+            super().submit(share)
+        else:
+            self.waiting.append(share)
 
     async def drain(self, timeout: float) -> None:
+        self.drained = True
         while self.waiting:
             super().submit(self.waiting.pop(0))
         await super().drain(timeout)
