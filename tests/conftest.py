@@ -16,7 +16,7 @@ from backends.asic.virtual.chips.search import Engine
 from backends.cpu import cores
 from backends.cpu.choice import choice
 from backends.cpu.choice.workshop import Workshop
-from backends.kernels import Candidate, KernelCache, candidates, open_cache
+from backends.kernels import Candidate, KernelCache, candidates, load, open_cache
 from tests.native import emulated
 from tests.sharing import locked, shared
 
@@ -104,13 +104,13 @@ def engine(cache: KernelCache) -> Engine:
 def kernel(request: pytest.FixtureRequest, cache: KernelCache) -> native.Kernel:
     """Every search that this machine can run, or could if a function stood for the instruction that it lacks."""
     (candidate,) = [x for x in candidates() if x.name == request.param]
-    return kernels.load(candidate, cache) if candidate.unusable is None else emulated.load(candidate)
+    return load(candidate, cache) if candidate.unusable is None else emulated.load(candidate)
 
 
 @pytest.fixture(scope="session")
 def quick(cache: KernelCache) -> native.Kernel:
     """The kernel that is compiled soonest, for tests that need any: it is fast enough on every machine that runs it."""
-    return kernels.load(quickest_candidate(), cache)
+    return load(quickest_candidate(), cache)
 
 
 def quickest_candidate() -> Candidate:

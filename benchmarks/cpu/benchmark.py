@@ -88,10 +88,10 @@ def _measure(chosen: list[kernels.Candidate], options: argparse.Namespace, conso
         against = [peer.run(options.against, options.against_seconds)] if options.against else []  # errors come early
         starts = _time_starts(chosen, Path(state), progress)
         features = native.host_features()
-        kernels = [kernels.load(x, kernels.open_cache(Path(state, x.name), features)) for x in chosen]
+        loaded = [kernels.load(x, kernels.open_cache(Path(state, x.name), features)) for x in chosen]
         trials = [
             Trial(kernel, threads, midstates)
-            for kernel in kernels
+            for kernel in loaded
             for threads in options.threads or sorted({1, len(os.sched_getaffinity(0))})
             for midstates in options.midstates or sorted({1, kernel.midstates})
         ]

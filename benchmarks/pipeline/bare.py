@@ -76,11 +76,11 @@ def _loop(search: Search, core: int | None, seconds: float, together: threading.
 
 
 def _main(state: str, seconds: str, threads: str) -> None:
-    kernels = search(Path(state))
+    found = search(Path(state))
     placement = cores.placement(int(threads), [core.number for core in survey(cores.affinity())])
     together = threading.Barrier(int(threads))
     with ThreadPoolExecutor(int(threads)) as pool:
-        loops = [pool.submit(_loop, kernels, core, float(seconds), together) for core in placement]
+        loops = [pool.submit(_loop, found, core, float(seconds), together) for core in placement]
         results = [loop.result() for loop in loops]
     bare = Bare(
         hashes=sum(hashes for hashes, _, _ in results),

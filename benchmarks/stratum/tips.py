@@ -37,7 +37,7 @@ _PATIENCE_S = 60.0
 # the work has begun, for who waits for that to be told is the event loop that is measured.
 _POOL = """
 import random, socket, sys, time
-from benchmarks.stratum_pool import answers
+from benchmarks.stratum.pool import answers
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
 client, _ = server.accept()

@@ -114,7 +114,7 @@ def test_a_damaged_file_only_loses_the_cache(quick: native.Kernel, cache: kernel
     assert kernels.load(candidate, kernels.KernelCache(tmp_path)).name == quick.name
 
 
-@pytest.mark.parametrize(("module", "name"), [(native, "vector.py"), (cache_module, "dispatch.py")])
+@pytest.mark.parametrize(("module", "name"), [(native, "vector.py"), (cache_module, "candidates.py")])
 def test_a_change_of_the_code_leaves_its_kernels_behind(
     module: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,8 @@ def test_so_does_one_while_the_program_is_still_loaded(
 
 HANGS = """
 import sys, time
-from miner import cli, engine
+from miner.commands import cli
+from miner.engine import engine
 engine.Engine._show = lambda self, snapshot: print("hangs", flush=True) or time.sleep(600)
 sys.exit(cli.main(sys.argv[1:]))
 """

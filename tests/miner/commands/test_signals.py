@@ -171,8 +171,8 @@ def test_the_second_that_a_person_sends_arms_the_kernel(monkeypatch: pytest.Monk
 
 EARLY = """
 import signal
-from miner.signals import Signals
-from miner.terminal import Terminal
+from miner.commands.signals import Signals
+from miner.ui.terminal import Terminal
 there = iter([True, {still}])
 with Signals(Terminal(lambda: next(there))):
     signal.raise_signal(signal.SIGHUP)

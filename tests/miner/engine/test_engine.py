@@ -40,11 +40,16 @@ class Deliberate(SyntheticSource):
     def __init__(self, name: str = "deliberate") -> None:
         super().__init__(name, EASY, rate=lambda: 20_000.0)
         self.waiting: list[Share] = []
+        self.drained = False
 
     def submit(self, share: Share) -> None:
-        self.waiting.append(share)
+        if self.drained:  # devices go on until the next pool has work
+            super().submit(share)
+        else:
+            self.waiting.append(share)
 
     async def drain(self, timeout: float) -> None:
+        self.drained = True
         while self.waiting:
             super().submit(self.waiting.pop(0))
         await super().drain(timeout)
@@ -464,8 +469,7 @@ def test_a_snapshot_is_completed_by_metering_and_judged_by_alarms() -> None:
         alarms=Alarms([replace(rule, after_s=0.0)]),
     )
     device = Hungry()
-    device.info = replace(device.info, virtual=False)  # what emulated devices draw is nobody's
-    engine.add_device(device.info, lambda: device)
+    engine.add_device(replace(device.info, virtual=False), lambda: device)  # what emulated devices draw is nobody's
     views: list[Snapshot] = []
     engine.each_second(views.append)
     with capture_logs() as logs:

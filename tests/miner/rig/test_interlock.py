@@ -228,7 +228,7 @@ def test_the_miner_gives_no_device_power_until_the_contact_is_closed_and_takes_i
         miner.until("state=paused")
         assert "mining_began" not in miner.output()
         key.write_text("1")
-        miner.until("mining_began")
+        miner.until("state=mining")
         key.unlink()
         miner.until("state=paused", 2)
         miner.signal(signal.SIGINT)
