@@ -152,7 +152,7 @@ class Keeper:
         self._to_start = True
         self._bring_down()
         if self._device is None:
-            self._telemetry = Telemetry(State.PAUSED, fault=why)
+            self._telemetry = Telemetry(State.PAUSED, activity=why)  # a hold is wanted: no fault, and no alarm
         else:
             self._telemetry = Telemetry(State.SICK, fault=f"it does not go off ({self._not_off}): {why}")
         self._seen_at = self._clock()

@@ -30,6 +30,7 @@ HOLD = "interlock"  # the name of its hold
 READ_S = 0.2
 SETTLED_S = 0.5  # a contact that bounces must not start devices
 SILENT_S = 2.0  # a read that takes longer counts as open
+TOLD_S = 60.0  # between two log lines of one open contact, whose file may say something else at each reading
 UNREAD = "it was not read yet"
 _CLOSED = (b"1", b"closed")
 _SIZE_MAX = 64  # bytes
@@ -138,6 +139,7 @@ class Interlock:
         self._contact = Contact(clock())
         self._last: Reading | None = None
         self._untold: SimpleQueue[Opened | Closed] = SimpleQueue()
+        self._quiet_until = float("-inf")  # no further reason of an open contact is logged before
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -169,10 +171,15 @@ class Interlock:
     def tell(self) -> None:
         """Log what has changed since the last call. The judge does not: a terminal that is held up would hold it up."""
         while not self._untold.empty():
+            now = self._clock()
             match self._untold.get():
-                case Opened(why):
+                case Opened(why) if now >= self._quiet_until:
+                    self._quiet_until = now + TOLD_S
                     log.warning("interlock_open", path=str(self._path), reason=why, text="all devices are kept off")
+                case Opened():
+                    pass
                 case Closed():
+                    self._quiet_until = now
                     log.info("interlock_closed", path=str(self._path), text="devices may run")
 
     def _apply(self, effect: Opened | Closed) -> None:

@@ -114,9 +114,9 @@ def test_a_held_device_is_off_until_the_last_hold_is_released_and_says_why() -> 
         keeper.hold("stopped", "stopped by Ctrl-Z")
         assert keeper.rested(20)
         assert device.state is State.OFF
-        until(lambda: keeper.telemetry == Telemetry(State.PAUSED, fault="the interlock is open; stopped by Ctrl-Z"))
+        until(lambda: keeper.telemetry == Telemetry(State.PAUSED, activity="the interlock is open; stopped by Ctrl-Z"))
         keeper.release("interlock")
-        until(lambda: keeper.telemetry.fault == "stopped by Ctrl-Z")
+        until(lambda: keeper.telemetry.activity == "stopped by Ctrl-Z")
         assert device.calls == ["open", "start", "stop"]
         keeper.release("stopped")
         until(in_state(keeper, State.MINING))

@@ -17,6 +17,7 @@ from miner.rig.interlock import (
     READ_S,
     SETTLED_S,
     SILENT_S,
+    TOLD_S,
     UNREAD,
     Closed,
     Contact,
@@ -136,6 +137,27 @@ def test_devices_are_held_before_the_first_reading_and_as_the_file_says_from_the
         interlock.close()
     assert [entry["event"] for entry in logs] == ["interlock_closed", "interlock_open"]
     assert logs[1]["reason"] == "it says '0'"
+
+
+def test_a_file_that_says_something_else_at_each_reading_is_logged_once_a_minute(tmp_path: Path) -> None:
+    devices, now, said = Devices(), [0.0], iter(range(1, 1000))
+    interlock = Interlock(tmp_path / "value", devices, read=lambda _: f"it says '{next(said)}'", clock=lambda: now[0])
+    interlock.start()
+    try:
+        with capture_logs() as logs:
+            until(lambda: "'3'" in devices.holds["interlock"])
+            interlock.tell()
+            assert len(logs) == 1
+            now[0] = TOLD_S
+
+            def told_again() -> bool:
+                interlock.tell()
+                return len(logs) == 2
+
+            until(told_again)
+    finally:
+        interlock.close()
+    assert {entry["event"] for entry in logs} == {"interlock_open"}
 
 
 def test_a_read_that_hangs_holds_the_devices(tmp_path: Path) -> None:
