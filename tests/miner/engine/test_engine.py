@@ -498,6 +498,7 @@ def test_a_hold_puts_every_device_to_rest_also_one_that_is_added_later_and_its_e
             held = engine._take_snapshot()
             mined_s = held.mining_s
             assert held.held == {"interlock": "the interlock is open"}
+            assert [device.telemetry.fault for device in held.devices] == [None, None]  # no alarm is raised for them
             await asyncio.sleep(0.02)
             assert engine._take_snapshot().mining_s == mined_s
             hashes = held.hashes
