@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 
@@ -25,6 +26,7 @@ from miner.chain.target import Target
 from miner.engine.dropped_blocks import DroppedBlockLog
 from miner.engine.keeper import LOOK_S, Keeper
 from miner.engine.metering import Metering
+from miner.engine.refused_shares import RefusedShares
 from miner.engine.views import device_view, source_view
 from miner.sources.base import Source
 from miner.telemetry.alarm import Alarm, Severity, Stage
@@ -95,6 +97,7 @@ class Engine:
         self._wall = wall
         self._leases = Leases()
         self._dropped = DroppedBlockLog(clock)
+        self._refused = RefusedShares()
         self._keepers: dict[str, Keeper] = {}
         self._holds: dict[str, str] = {}  # name -> sentence for the operator
         self._holding = threading.Lock()  # guards the two above: every device that is added is held as the others are
@@ -248,6 +251,7 @@ class Engine:
             if self._tasks:
                 await asyncio.wait(self._tasks.values())
             self._dropped.flush()
+            _log_refused(self._refused.flush())
             self._show(self._take_snapshot())
         return self._result
 
@@ -257,6 +261,7 @@ class Engine:
             self._look_for_the_beginning()
             self._tick()
             self._dropped.tick()
+            _log_refused(self._refused.tick(self._clock()))
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -390,7 +395,7 @@ class Engine:
                     return
                 details |= {"reason": answer.reason, "text": answer.text}
                 if not answer.block:
-                    log.warning("share_rejected", **details)
+                    _log_refused(self._refused.refused(source, answer.reason, details, self._clock()))
                 elif answer.reason is Reason.STALE:  # another block was faster
                     log.warning("block_rejected", **details)
                 else:
@@ -441,6 +446,11 @@ class Engine:
         if self._metering is None:
             return snapshot
         return self._metering.handle(snapshot, {name: keeper.seen_at for name, keeper in self._keepers.items()})
+
+
+def _log_refused(shares: Iterable[Mapping[str, Any]]) -> None:
+    for fields in shares:
+        log.warning("share_rejected", **fields)
 
 
 def _log_alarm(alarm: Alarm) -> None:

@@ -196,9 +196,9 @@ class Interlock:
                 case Closed():
                     self._told_open_at = self._other_reason = None
                     log.info("interlock_closed", path=str(self._path), text="devices may run")
-        why, told_at = self._other_reason, self._told_open_at
-        if why is not None and told_at is not None and self._clock() - told_at >= AGAIN_S:
-            self._tell_open(why)
+        other, told_at = self._other_reason, self._told_open_at
+        if other is not None and told_at is not None and self._clock() - told_at >= AGAIN_S:
+            self._tell_open(other)
 
     def _tell_open(self, why: str) -> None:
         self._told_open_at, self._other_reason = self._clock(), None
