@@ -25,7 +25,8 @@ from miner.chain.target import Target
 from miner.engine.dropped_blocks import DroppedBlockLog
 from miner.engine.keeper import LOOK_S, Keeper
 from miner.engine.metering import Metering
-from miner.engine.telling import tell_alarm, tell_event
+from miner.engine.refused_shares import RefusedShares
+from miner.engine.telling import tell_alarm, tell_event, tell_refused
 from miner.engine.views import device_view, source_view
 from miner.sources.base import Source
 from miner.telemetry.alarms import Alarms
@@ -92,6 +93,7 @@ class Engine:
         self._wall = wall
         self._leases = Leases()
         self._dropped = DroppedBlockLog(clock)
+        self._refused = RefusedShares()
         self._keepers: dict[str, Keeper] = {}
         self._holds: dict[str, str] = {}  # name -> sentence for the operator
         self._holding = threading.Lock()  # guards the two above: every device that is added is held as the others are
@@ -245,6 +247,7 @@ class Engine:
             if self._tasks:
                 await asyncio.wait(self._tasks.values())
             self._dropped.flush()
+            tell_refused(self._refused.flush())
             self._show(self._take_snapshot())
         return self._result
 
@@ -254,6 +257,7 @@ class Engine:
             self._look_for_the_beginning()
             self._tick()
             self._dropped.tick()
+            tell_refused(self._refused.tick(self._clock()))
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -340,7 +344,7 @@ class Engine:
             if isinstance(event, Found):
                 self._lose(event, "its source was taken out before")
             return
-        tell_event(event, self._manager.pending)
+        tell_event(event, self._manager.pending, self._refused, self._clock())
         if self._share_log and isinstance(event, Answered):
             self._share_log.answered(event.answer)
         self._do(self._manager.handle(event, self._clock()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 
+from miner.engine.refused_shares import RefusedShares
 from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.work.events import Answered, Event, SourceDown, SourceFailed, SourceUp
 from miner.work.share import Reason, Share
@@ -13,8 +15,11 @@ from miner.work.share import Reason, Share
 log = structlog.get_logger(__name__)
 
 
-def tell_event(event: Event, pending: Mapping[int, Share]) -> None:
-    """Log what a source says. `pending`: the shares that wait for an answer, by id."""
+def tell_event(event: Event, pending: Mapping[int, Share], refused: RefusedShares, now: float) -> None:
+    """Log what a source says. `pending`: the shares that wait for an answer, by id.
+
+    `refused` says which refused shares get a line; `now` is its time, seconds.
+    """
     match event:
         case Answered(source, answer):
             share = pending.get(answer.share_id)
@@ -29,7 +34,7 @@ def tell_event(event: Event, pending: Mapping[int, Share]) -> None:
                 return
             details |= {"reason": answer.reason, "text": answer.text}
             if not answer.block:
-                log.warning("share_rejected", **details)
+                tell_refused(refused.refused(source, answer.reason, details, now))
             elif answer.reason is Reason.STALE:  # another block was faster
                 log.warning("block_rejected", **details)
             else:
@@ -40,6 +45,12 @@ def tell_event(event: Event, pending: Mapping[int, Share]) -> None:
             log.warning("source_down", source=source, reason=reason)
         case SourceFailed(source, reason):
             log.error("source_failed", source=source, reason=reason)
+
+
+def tell_refused(lines: Iterable[Mapping[str, Any]]) -> None:
+    """Log refused shares, a line for the fields of each."""
+    for fields in lines:
+        log.warning("share_rejected", **fields)
 
 
 def tell_alarm(alarm: Alarm) -> None:

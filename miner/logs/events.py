@@ -332,7 +332,9 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "share_log_not_written": _error("The share log cannot be written. It is tried again.", _DISK),
         "share_refused_though_proved": _warning("A pool refused a share that was checked before it was sent."),
-        "share_rejected": _warning("A pool or node refused a share; `reason` and `text` say why."),
+        "share_rejected": _warning(
+            "A pool or node refused a share; `reason` and `text` say why. `more` counts further ones."
+        ),
         "share_unsound": _error("A share did not pass the check before it is sent, and was held back.", "Report it."),
         "shares_lost": _warning(
             "Shares under way were lost with a pool's session; their number and difficulty are given."

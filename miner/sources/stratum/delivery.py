@@ -201,6 +201,8 @@ class Delivery:
 
     def _try(self, share: Share, channel: Channel | None, now: float) -> list[Effect] | None:
         """Send one share, or answer it; None to hold it."""
+        if self._is_dead(share) and share.id in self._resent:
+            return [self._answer(share, Reason.UNANSWERED, "no answer came before its job was replaced")]
         if self._is_dead(share):
             return [self._answer(share, Reason.STALE, "its job was replaced before it was sent")]
         if self._is_late(share, share.found_at, now) and share.id in self._resent:

@@ -580,7 +580,7 @@ def test_the_first_job_after_a_resumption_kills_shares_only_with_another_tip(tip
     table.say(line(id=request["id"], result=True, error=None) + notify("first", prev_hash=tip, clean=True))
     table.hear()
     assert len(submits(table)) == delivered
-    assert [answer.reason for answer in table.answers] == [Reason.STALE] * (1 - delivered)
+    assert [answer.reason for answer in table.answers] == [Reason.UNANSWERED] * (1 - delivered)
 
 
 def test_a_share_that_had_arrived_before_the_connection_was_lost_is_no_duplicate() -> None:
