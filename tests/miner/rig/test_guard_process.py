@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 MINER = """
 import sys, time
-from miner import guard
+from miner.rig import guard
 if sys.argv[3] == "-":
     guard._pidfd = lambda: None
 one = guard.Guard([sys.argv[2], sys.argv[3]], sys.argv[1], beat_s=0.05)
@@ -33,8 +33,8 @@ time.sleep(60)
 """
 GUARD = """
 import os, pathlib, socket, sys, time
-from miner.guard_process import Miner, Shell
-from miner.guard_watch import Watch
+from miner.rig.guard_process import Miner, Shell
+from miner.rig.guard_watch import Watch
 pid, pidfd, told = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 def tell(line):
     with told.open("a") as file:
