@@ -1,10 +1,10 @@
 """The one interface between the work manager and anything that hashes.
 
-A backend finds devices of one kind and opens them; a device takes work from its feed in threads of its own and
-hands back what it found. Nothing here knows a pool, a coinbase or the operator's configuration. Third parties plug
-in through the entry-point group `miner.backends`; `tests/contract` is the suite that every device must pass.
+A backend finds devices of one kind and opens them. A device takes work from its feed in threads of its own and reports
+hits to the feed. Nothing here knows a pool, a coinbase or the operator's configuration. Third parties register their
+backends in the entry-point group `miner.backends`. Every device must pass the suite in `tests/contract`.
 
-Life of a device, all methods but `telemetry` called from one thread at a time:
+Life of a device; all methods but `telemetry` are called from one thread at a time:
 
     probe() -> DeviceInfo -> open() -> Device: start(feed) <-> stop()      apply() at any time
 """
@@ -24,24 +24,24 @@ from numpy.typing import NDArray
 
 ENTRY_POINT_GROUP = "miner.backends"
 NONCES = 1 << 32
-TOP_WORD = (1 << 224) - 1  # what a filter on the hash's top word alone lets through beyond the target's own bits
+TOP_WORD = (1 << 224) - 1  # a filter that compares only the hash's top word lets hashes up to target | TOP_WORD pass
 _U32 = NONCES - 1
 
 
 class BackendError(Exception):
-    """Root of what a backend raises."""
+    """Base class of every error that a backend raises."""
 
 
 class Misuse(BackendError):
-    """The caller broke the contract: a defect on our side."""
+    """The caller broke the contract: a defect of this program."""
 
 
 class SettingRefused(BackendError):
-    """The device cannot, or must not, take this setting; the message says which and why."""
+    """The device cannot or must not take this setting. The message names the setting and the reason."""
 
 
 class DeviceFault(BackendError):
-    """The device answered, and wrongly: what it says cannot be trusted."""
+    """The device answered wrongly: its answers cannot be trusted."""
 
 
 class DeviceGone(BackendError):
@@ -72,12 +72,12 @@ class Capability(StrEnum):
 class Work:
     """A lease on a rectangle of headers: 2^32 nonces x the versions under the mask x ntime .. ntime + ntime_span.
 
-    Nobody else searches this rectangle, whatever the device leaves of it. `prev_hash` and `merkle_root` are 32 bytes
-    in header order. `target` is what to report: the easiest of share, network and health target, never above it.
+    No other device searches this rectangle, even if this one leaves parts of it. `prev_hash` and `merkle_root` are 32
+    bytes in header order. `target` is the largest hash to report: the easiest of share, network and health target.
     """
 
     id: int  # process-unique, rising
-    epoch: int  # the feed's epoch when it was taken, or the one that it was staged for, 32 bits
+    epoch: int  # 32 bits: the feed's epoch when the work was taken, or the epoch that the work was staged for
     prev_hash: bytes
     merkle_root: bytes
     version: int
@@ -129,70 +129,70 @@ class Hit:
 
 
 class Verdict(Enum):
-    """What became of a hit, decided on the spot by hashing it again."""
+    """The feed's judgement of a hit, which it has hashed again."""
 
     GOOD = "good"  # at most the target, inside the lease, new
     BELOW = "below"  # a real hash that meets the device's ticket but not the target: expected, not counted
     DUPLICATE = "duplicate"  # reported before for the same work
     STALE = "stale"  # right, but its job is dead
     OUTSIDE = "outside"  # not in the lease: a driver's mistake
-    WRONG = "wrong"  # hashes to something else than the device claims: a hardware error
+    WRONG = "wrong"  # its hash misses the target that the device was given: a hardware error
 
 
 class Feed(Protocol):
-    """Where one device gets work and leaves results. Thread-safe; never waits for the event loop."""
+    """Gives work to one device and takes its results. Thread-safe; never waits for the event loop."""
 
     @property
     def epoch(self) -> int:
-        """The number in `cancel`: rises when running work must be dropped at once."""
+        """The number in `cancel`. It rises when the device must drop running work at once."""
         ...
 
     @property
     def cancel(self) -> NDArray[np.uint32]:
-        """Shape (1,): the epoch. Kernels compare it with their work's and give up when it differs."""
+        """Shape (1,): the epoch. A kernel returns when this differs from its work's epoch."""
         ...
 
     def take(self, timeout: float) -> Work | None:
-        """A fresh lease; waits up to `timeout` seconds for one. None: nothing to do, be idle and ask again."""
+        """Return a fresh lease, waiting up to `timeout` seconds. None: there is no work; be idle and call again."""
         ...
 
     def fresh(self, work: Work) -> bool:
-        """Whether this work is still the best to do; if not, drop it at the next convenient point and take anew."""
+        """Whether this work is still the best to do. If not, drop it at the next convenient point and call `take`."""
         ...
 
     def wait(self, epoch: int, timeout: float) -> bool:
-        """Wait until the epoch differs from `epoch`, `timeout` seconds at most; whether it does."""
+        """Wait up to `timeout` seconds until the epoch differs from `epoch`. Return whether it does."""
         ...
 
     def interrupt(self) -> None:
-        """Raise this feed's epoch: the device's own way to make its running kernels return. Leases stay valid."""
+        """Raise this feed's epoch, so that the device's running kernels return. Leases stay valid."""
         ...
 
     def before_replacing(self, stage: Callable[[int], None] | None) -> None:
-        """Call `stage(epoch)` just before the epoch rises to `epoch` because better work replaces what runs.
+        """Register `stage`. It is called with the new epoch just before better work replaces the running work.
 
-        For a device that wants the next work in place before it gives up the old: `take` answers with the better work
-        already, and nothing else raises the epoch meanwhile. Called in the thread of whoever serves, so it must be
-        quick and wait for nothing. None: no more; after that has returned, none is under way.
+        A device can then have its next work ready before it gives up the old. During the call `take` already returns
+        the better work, and nothing else raises the epoch. `stage` runs on the event-loop thread and must not block.
+        Pass None to unregister; once that call returns, no callback is running.
         """
         ...
 
     def found(self, hit: Hit, ticket: int = 0) -> Verdict:
         """Hash the hit again and judge it.
 
-        `ticket`: the target that the device's own filter works at, where it is easier than the work's and easier
-        than comparing the hash's top word alone, which every device may do.
+        `ticket`: the target of the device's own filter, if that is easier than the work's target. A filter that
+        compares only the hash's top word needs no ticket.
         """
         ...
 
     def worked(self, work: Work, hashes: int) -> None:
-        """Account for hashes really done on this work since the last call."""
+        """Count `hashes` hashes that the device has done on this work since the last call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A safety cut-off that a device rests after; the device starts again by itself."""
+    """A safety cut-off and the rest after it. The device starts again by itself."""
 
     reason: str  # why the device was turned off
     since: float  # Unix time of the cut-off
@@ -201,7 +201,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """What is known of a device without opening it."""
+    """The facts about a device that are known without opening it."""
 
     id: str  # stable across restarts and replugging: "cpu:0", "opencl:0000:01:00.0", "asic:SERIAL"
     backend: str
@@ -212,7 +212,7 @@ class DeviceInfo:
     serial: str | None = None
     capabilities: frozenset[Capability] = frozenset()
     unusable: str | None = None  # why it cannot mine, and what would change that; None: it can
-    harmless: bool = False  # nobody misses what is unusable: it is no miner, or a card that is listed once more
+    harmless: bool = False  # an unusable device that nobody misses: not a miner, or a card that is listed twice
     resting: Rest | None = None  # the cut-off it rests after; None: it may start at once
     on_request: str | None = None  # why it mines only when it is named; None: it mines by default
     details: tuple[tuple[str, str], ...] = ()  # for people: driver, features, kernels and why not a faster one
@@ -220,7 +220,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator or a power manager wants. None leaves a setting as it is; SI base units, duty and fan 0..1."""
+    """Settings to apply, in SI base units; duty and fan are 0 .. 1. None leaves a setting as it is."""
 
     enabled: bool | None = None
     duty: float | None = None
@@ -231,15 +231,15 @@ class Settings:
 
 
 class State(StrEnum):
-    """What a device is doing, as telemetry and alarms show it."""
+    """The state of a device, as telemetry and alarms show it."""
 
     OFF = "off"
     STARTING = "starting"
     MINING = "mining"
     IDLE = "idle"  # nothing to do
-    PAUSED = "paused"  # told not to
-    SICK = "sick"  # hashing badly or not at all; being mended
-    DEAD = "dead"  # given up until a person or a restart
+    PAUSED = "paused"  # kept from mining: by a setting, a hold or a safety rest
+    SICK = "sick"  # hashes badly or not at all; about to be restarted
+    DEAD = "dead"  # given up until a person acts or the miner restarts
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,17 +252,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """The last snapshot of a device. None for unknown, never 0."""
+    """The last readings of a device. An unknown value is None, never 0."""
 
     state: State
     fault: str | None = None  # why it is sick or dead, in a sentence
     activity: str | None = None  # "compiling sha-vector16", the kernel in use, the ramp step
     power_w: float | None = None
     power_source: str | None = None  # rapl, nvml, hwmon, usb, meter, model
-    power_limit_w: float | None = None  # what the device keeps itself under
+    power_limit_w: float | None = None  # the limit that the device enforces
     temperatures_c: tuple[Reading, ...] = ()
     fans_rpm: tuple[Reading, ...] = ()
-    fan: float | None = None  # what the fans are told, 0 .. 1
+    fan: float | None = None  # the fan setting, 0 .. 1
     frequency_hz: float | None = None
     voltage_v: float | None = None
     duty: float | None = None
@@ -270,34 +270,34 @@ class Telemetry:
 
 
 class Device(Protocol):
-    """A device that was opened."""
+    """An open device."""
 
     @property
     def info(self) -> DeviceInfo: ...
 
     def start(self, feed: Feed) -> None:
-        """Begin to mine from this feed; returns at once. Restartable after stop(). Misuse if it runs already."""
+        """Begin to mine from this feed and return at once. May follow `stop`. Raises Misuse if the device runs."""
         ...
 
     def stop(self, timeout: float) -> None:
-        """Return when it is off: no call to the feed comes after this one returned. Idempotent.
+        """Turn the device off. Once this returns, the device calls its feed no more. Idempotent.
 
-        Raises DeviceFault when it is not off after `timeout` seconds.
+        Raises DeviceFault when the device is not off after `timeout` seconds.
         """
         ...
 
     def apply(self, settings: Settings) -> Settings:
-        """Answer what took effect, None for what was left; SettingRefused when any part is refused (then none did)."""
+        """Return the settings that took effect. Raises SettingRefused if any is refused; then none takes effect."""
         ...
 
     def telemetry(self) -> Telemetry:
-        """The last snapshot; does no I/O, takes no lock that hashing holds, never raises."""
+        """The last readings. Does no I/O, takes no lock that hashing holds, never raises."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a backend may know of the program around it."""
+    """What the program offers to its backends."""
 
     state_dir: Path | None = None  # for caches and latches; None: keep nothing
     # log(event, **values), any thread. The event's level is the one in docs/reference/events.md; a plug-in adds
@@ -307,7 +307,7 @@ class Host:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Finds and opens devices of one kind. A class with this shape is what an entry point names."""
+    """Finds and opens devices of one kind. An entry point names a class of this shape."""
 
     name: str
     Options: type[Any]  # a pydantic model: owns and validates [backends.NAME] of the configuration
@@ -315,15 +315,15 @@ class Backend(Protocol):
     def __init__(self, options: Any, host: Host) -> None: ...
 
     def probe(self) -> list[DeviceInfo]:
-        """Everything of this kind in the machine, usable or not. Writes to nothing, compiles nothing."""
+        """Every device of this kind in the machine, usable or not. Writes to no device and compiles nothing."""
         ...
 
     def open(self, info: DeviceInfo) -> Device:
-        """Raises DeviceGone when it is no longer there, BackendError when it is unusable."""
+        """Open this device. Raises DeviceGone when it is no longer there, BackendError when it is unusable."""
         ...
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Call `changed` (any thread) when a probe would answer otherwise; returns what ends the watch."""
+        """Call `changed`, on any thread, when `probe` would return something else. Return what ends the watch."""
         ...
 
 
@@ -337,20 +337,20 @@ class AbsenceHint(Protocol):
 
 @runtime_checkable
 class PowerSwitch(Protocol):
-    """What a backend has besides when its devices go on drawing power without a host."""
+    """Optional part of a backend whose devices go on drawing power without a host."""
 
     def turn_off(self, info: DeviceInfo) -> None:
-        """Put a device that no miner drives into its safest state. Raises BackendError when it may not be off."""
+        """Put a device that no miner drives into its safest state. Raises BackendError if it may still be on."""
         ...
 
     def unlatch(self, serial: str) -> bool:
-        """Let a device start again that is kept off for safety; whether it was. Raises BackendError."""
+        """Let a device that is kept off for safety start again. Return whether it was kept off. Raises BackendError."""
         ...
 
 
 @runtime_checkable
 class Guarded(Protocol):
-    """Optional part of a `PowerSwitch`: what the guard of a miner needs of it besides.
+    """Optional part of a `PowerSwitch`, for the miner's guard.
 
     The guard is a process of its own. It turns devices off when their miner was stopped, hangs or has ended.
     """

@@ -1,7 +1,7 @@
 """Machine code: made by LLVM from its own language, kept in a file, and put into memory to be called.
 
-The file is an object file with 32 bytes behind it: the digest of what the code is for, and of the code. One that is
-torn, or that belongs to another function or processor, is not loaded but made again.
+The file is an object file followed by 32 bytes: a digest over the purpose of the code and the code itself. A file that
+is torn, or that belongs to another function or processor, is not loaded; the code is made again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _lock = threading.Lock()  # LLVM keeps everything of a process in one context
 
 
 def compiled(name: str, kind: ir.FunctionType, emit: Emit, features: Features, folder: Path | None = None) -> Compiled:
-    """A function of C, which may be called from any thread and lets others run meanwhile. Raises CompilationError.
+    """Return a C function, which any thread may call and which releases the GIL. Raises CompilationError.
 
-    emit: writes its body. folder: where it was kept, or will be; nothing depends on that.
+    emit: writes the function's body. folder: cache directory; the result is the same with or without it.
     """
     path = folder and folder / f"{name}.o"
     with _lock:
@@ -56,9 +56,9 @@ def compiled(name: str, kind: ir.FunctionType, emit: Emit, features: Features, f
 
 
 def _object_code(function: ir.Function, features: Features) -> bytes:
-    """Without LLVM's passes over its own language, which take half of all the time and make no search faster.
+    """The function as an object file, made without LLVM's IR passes: they take half of the time and gain no speed.
 
-    What could be computed beforehand was, and choosing instructions, which is done with all care, finds the rest.
+    Constants are folded before this point, and instruction selection runs at -O3.
     """
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=features.cpu, features=features.target, opt=3, reloc="pic", codemodel="default"
@@ -71,12 +71,12 @@ def _object_code(function: ir.Function, features: Features) -> bytes:
 
 
 def _loaded(code: bytes, name: str, kind: ir.FunctionType) -> Compiled:
-    """Raises RuntimeError for what is no object code, or calls what nobody has."""
+    """Link the object code. Raises RuntimeError for invalid code and for calls to unknown functions."""
     linker = llvm.create_lljit_compiler(use_jit_link=True, suppress_errors=True)
     library = llvm.JITLibraryBuilder().add_object_img(code).export_symbol(name).link(linker, name)
     kinds = (_IN_C.get(str(x), ctypes.c_void_p) for x in (kind.return_type, *kind.args))
     function: Compiled = ctypes.CFUNCTYPE(*kinds)(library[name])
-    vars(function).update(library=library)  # which takes its code along when it goes
+    vars(function).update(library=library)  # the code lives as long as the function
     return function
 
 
@@ -89,7 +89,7 @@ def _kept(path: Path, features: Features) -> bytes | None:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Whole or not at all, whichever processes do the same."""
+    """Write the file whole or not at all, even while other processes write it."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     mine = path.with_suffix(f".{os.getpid()}")
     try:

@@ -1,10 +1,10 @@
-"""One board at work: started, its clock ramped, fed with jobs, its results judged, started anew when it falls silent.
+"""Mines with one board: starts it, ramps its clock, sends jobs, judges results, and restarts it when it falls silent.
 
     deciding thread   run():  bring up -> [ take -> ticket -> send -> ramp -> wait for the job's end or new work ]
     listening thread          receive -> found -> worked
 
-Two threads, so that new work reaches the chips at once, whatever the bridge is waiting for. Neither is trusted to end:
-whoever supervises them turns the board off by itself.
+There are two threads so that new work reaches the chips at once, whatever the bridge is waiting for. The supervisor
+trusts neither thread to end: it turns the board off by itself.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from backends.base import BackendError, DeviceFault, Feed, Hit, State, Verdict, 
 HASHES = 1 << 256
 _LOOK_S = 0.5  # the longest wait without a sign of life
 _LISTEN_S = 0.25
-_IN_FLIGHT_S = 2.0  # results found under the ticket before may still come
-_RESULTS_HZ = 2.0  # the board's own least, so that its health and its hashes are known whatever the pool wants
-_SILENCES = 3  # starts anew in a row, without a result between them
+_IN_FLIGHT_S = 2.0  # for so long results that met the former ticket may still arrive
+_RESULTS_HZ = 2.0  # results a second that the ticket lets through, so that health and rate are known at any difficulty
+_SILENCES = 3  # restarts in a row without a result between them
 _WORKED = (Verdict.GOOD, Verdict.BELOW, Verdict.STALE)
 
 
 class Permit(Protocol):
-    """What its supervisor lets a board do."""
+    """What the supervisor allows the board."""
 
     @property
     def allowed(self) -> bool: ...
@@ -40,13 +40,13 @@ class Permit(Protocol):
     def ceiling_hz(self) -> float: ...
 
     def look(self) -> None:
-        """Notice what only the passing of time tells."""
+        """Apply the rules that depend on time alone."""
         ...
 
 
 @dataclass(slots=True)
 class Controls:
-    """What the operator wants; written by one thread, read by others."""
+    """The operator's settings. One thread writes them, others read them."""
 
     frequency_hz: float
     enabled: bool = True
@@ -54,9 +54,9 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a board is driven with.
+    """How a board is driven.
 
-    scale: hashes really done for each that a real board would have done: 1, or what an emulated one declares.
+    scale: hashes done for each hash that a real board would have done: 1, or the scale that an emulated board declares.
     """
 
     scale: float = 1.0
@@ -66,7 +66,7 @@ class Terms:
 
 
 class Driver:
-    """`run` in a thread of its own; everything public may be read by others."""
+    """Call `run` in a thread of its own. Other threads may read the public attributes."""
 
     def __init__(  # noqa: PLR0917 # the parts it brings together
         self,
@@ -79,10 +79,10 @@ class Driver:
     ) -> None:
         self.state = State.STARTING
         self.hertz: float | None = None  # the clock that is set; None: off
-        self.on = self.settled = False  # it may have power; its start is over
+        self.on = self.settled = False  # the board may have power; its start is over
         self.health: Health | None = None
         self.stopping = False
-        self.ramp_down_s = 0.0  # what there is time for at the end
+        self.ramp_down_s = 0.0  # how long the ramp at the end may take
         self._board, self._feed, self._controls, self._permit = board, feed, controls, permit
         self._terms, self._now, self._log = terms, terms.now, log
         self._beats = [self._now(), self._now()]
@@ -95,17 +95,17 @@ class Driver:
 
     @property
     def age_s(self) -> float:
-        """Since the thread that is later showed life."""
+        """Seconds since the less recently active of the two threads reported in."""
         return self._now() - min(self._beats if self._listening else self._beats[:1])
 
     @property
     def goal_hz(self) -> float:
-        """The clock to go to."""
+        """The clock to ramp to."""
         goal = min(self._controls.frequency_hz, self._permit.ceiling_hz)
         return goal if self._tame_hz is None else min(goal, self._tame_hz)
 
     def run(self) -> None:
-        """Until `stopping`. Raises what the board and the feed do; then, too, the board is off."""
+        """Mine until `stopping`. Raises what the board and the feed raise. The board is off afterwards in any case."""
         try:
             while not self.stopping:
                 self._beats[0] = self._now()
@@ -121,14 +121,14 @@ class Driver:
         return not self.stopping and self._controls.enabled and self._permit.allowed
 
     def _work(self) -> None:
-        """From bringing it up to turning it off."""
+        """Bring the board up, mine, and turn it off."""
         self.state, self.on = State.STARTING, True
         try:
             chips = self._board.bring_up()
         except DeviceFault:
             if self._may_go_on():
                 raise
-            return  # it was turned off meanwhile, and that is no fault of its own
+            return  # the supervisor turned it off meanwhile, so this is no fault
         finally:
             self._beats = [self._now(), self._now()]
             if not self._permit.allowed:
@@ -144,7 +144,7 @@ class Driver:
             self._ramp_down()
         except BackendError:
             if self._may_go_on():
-                raise  # else it was turned off under its driver's hands
+                raise  # else the supervisor turned the board off meanwhile
         finally:
             self._listening = False
             listener.join()
@@ -169,7 +169,7 @@ class Driver:
             if now >= ramp_at and self.hertz != self.goal_hz:
                 before = self.hertz
                 self.hertz, ramp_at = self._board.set_frequency(self.goal_hz), now + self._terms.ramp_s
-                due = now + (due - now) * (before or self.hertz) / self.hertz  # a faster chip is through sooner
+                due = now + (due - now) * (before or self.hertz) / self.hertz  # a faster chip finishes its job sooner
             self._permit.look()
             if self._judge(health, now):
                 return
@@ -199,11 +199,11 @@ class Driver:
 
     @property
     def expected_hps(self) -> float | None:
-        """At the present clock; None while it is off."""
+        """Hashes a second at the present clock; None while the board is off."""
         return None if self.hertz is None else self._hps(self.hertz)
 
     def _judge(self, health: Health, now: float) -> bool:
-        """Whether the chips are to be started anew. Raises DeviceFault when that did not help."""
+        """Whether the chips must be restarted. Raises DeviceFault when restarts did not help."""
         if health.errs():
             table = [x for x in self._board.kind.limits.frequencies_hz if x < self.goal_hz]
             self._tame_hz = table[-1] if table else self.goal_hz
@@ -219,7 +219,7 @@ class Driver:
         return True
 
     def _ramp_down(self) -> None:
-        """As far as the time goes: a regulator that loses its load at once may overshoot."""
+        """Lower the clock as far as time allows: a regulator that loses its load at once may overshoot."""
         until = self._now() + self.ramp_down_s
         while self.hertz is not None and self.hertz > START_HZ and self._permit.allowed and self._now() < until:
             self._beats[0] = self._now()

@@ -42,12 +42,12 @@ def build_sources(
     first_device: str | None = None,
     before: Mapping[Built, Source] = MappingProxyType({}),
 ) -> dict[Built, Source]:
-    """A source for each pool, in order; one that stands in `before` is taken from there.
+    """Return a source for each pool, in order. A source in `before` is reused.
 
-    A quota is no reason to build another, a certificate that was renewed under its old name is. `first_device`: who a
-    connection begins with where each device is a worker.
+    A changed quota reuses the source; a CA file rewritten in place does not. `first_device`: id of the device whose
+    worker is authorized first, where each device is a worker of its own.
 
-    Raises SourceMisconfigured for what cannot work, two pools that would go by one name included.
+    Raises SourceMisconfigured for a pool that cannot work, and for two pools of one name.
     """
     pools = configuration.pools
     keys = [(pool.model_copy(update={"quota": None}), _stamp(pool.ca_file)) for pool in pools]

@@ -14,19 +14,22 @@ from miner.printable import printable
 
 Command = Literal["mine", "devices", "check", "ledger", "off", "unlatch"]
 _COMMANDS: Mapping[Command, str] = {
-    "mine": "what happens when no command is given",
-    "devices": "list what is in the machine, and why anything is unusable",
-    "check": "validate the configuration, down to reaching the pools and meters, without mining",
-    "ledger": "print what each pool was given and what it accepted, day by day",
-    "off": "put USB miners that nobody drives in reset; all, or those of --device",
-    "unlatch": "let a USB miner start again that is kept off for safety: unlatch SERIAL",
+    "mine": "mine; this is the default",
+    "devices": "list the devices, and why one cannot mine",
+    "check": "check the configuration, pools and meters without mining",
+    "ledger": "print the work done for each pool and what it accepted",
+    "off": "switch off USB miners that no running miner is using",
+    "unlatch": "let a USB miner that is kept off start: unlatch SERIAL",
 }
 _DESCRIPTION = """\
-Mines Bitcoin (SHA-256d). Without a pool it mines a private chain whose coins are worth nothing, on the CPU only.
-Every option is also a key of the configuration file and a variable: --log-format is log_format and MINER_LOG_FORMAT."""
+Mines Bitcoin (SHA-256d). Without a pool it mines a private chain, whose coins
+are worth nothing, on the CPU only. Every option is also a key of the
+configuration file and an environment variable: --log-format is log_format
+and MINER_LOG_FORMAT."""
 _EPILOG = """\
-exit status: 0 done, 1 the operation failed, 2 wrong usage or configuration.
-Ctrl-C finishes and hands in, a second one leaves at once; SIGHUP reads the pools again."""
+exit status: 0 done, 1 the operation failed, 2 wrong usage or configuration
+Ctrl-C stops cleanly and submits what was found; press it twice to quit at once.
+SIGHUP reads the pools again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     if serial is not None and command != "unlatch":
         parser.error(f"unexpected argument: {printable(serial)}")
     if serial is None and command == "unlatch":
-        parser.error("unlatch whom? `miner devices` shows the serial numbers")
+        parser.error("unlatch needs a serial number; `miner devices` shows it after asic:")
     return Arguments(cast("Command", command), given.pop("config"), given.pop("json"), serial, given)
 
 

@@ -171,7 +171,7 @@ def _check(loaded: Loaded) -> int:
     clean = logs.Redaction(configuration.secrets).clean  # what pools and meters say may repeat what they were told
     sound = True
     first = None
-    print(f"configuration: {loaded.file or 'no file'}, sound")
+    print(f"configuration: in order ({loaded.file or 'no file'})")
     for warning in loaded.warnings:
         print(f"  note: {warning}")
     try:

@@ -34,7 +34,7 @@ class Scheme:
     """What one kind of pool URL is made of."""
 
     meaning: str
-    built: bool  # False: known, and refused with a sentence that it is to come
+    built: bool  # False: known, and refused with a sentence that it is not built yet
     local: bool = False  # nothing follows the colon
     port_required: bool = False
     path_allowed: bool = False
@@ -160,14 +160,14 @@ def without_credentials(text: str) -> str:
 def _require_built(scheme: str) -> None:
     if scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-        hint = f"; did you mean {near[0]}:?" if near else ""
-        raise PoolUrlError(f'there is no scheme "{scheme}"{hint} {_existing()}')
+        hint = f"did you mean {near[0]}:?" if near else f"{_existing()}, as in {_example('stratum+tcp')}"
+        raise PoolUrlError(f'there is no scheme "{scheme}"; {hint}')
     if not SCHEMES[scheme].built:
-        raise PoolUrlError(f"{SCHEMES[scheme].meaning} ({scheme}:) is to come and not built yet; {_existing()}")
+        raise PoolUrlError(f"{SCHEMES[scheme].meaning} ({scheme}:) is not built yet; {_existing()}")
 
 
 def _existing() -> str:
-    return "what exists: " + ", ".join(f"{name}:" for name, scheme in SCHEMES.items() if scheme.built)
+    return "there are " + ", ".join(f"{name}:" for name, scheme in SCHEMES.items() if scheme.built)
 
 
 def _example(scheme: str) -> str:

@@ -4,7 +4,7 @@
     feeds ---Found-->       ^
     clock ---Tick--->-------+
 
-Everything here runs on the event loop, except what is said to be safe elsewhere.
+Everything here runs on the event loop, unless its docstring says that any thread may call it.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.25
 SNAPSHOT_S = 1.0
-OFF_S = 10.0  # how long devices may take to come to rest at the end
-DRAIN_S = 10.0  # how long answers to what was handed in are waited for at the end
-AGAIN_S, AGAIN_LONGEST_S = 10.0, 600.0  # until a source that a defect ended is run again, doubling each time
+OFF_S = 10.0  # how long devices may take to go off at the end
+DRAIN_S = 10.0  # how long the miner waits at the end for answers to its shares
+AGAIN_S, AGAIN_LONGEST_S = 10.0, 600.0  # until a source that a defect ended is run again; the pause doubles each time
 
 
 class Engine:
     """Runs one manager over its sources and devices until it says Finish, or until `stop`.
 
-    `patience` and `look_s`: what is put up with from a device, and how often one is looked at.
+    `patience`: the time limits for a device's faults. `look_s`: seconds between two looks at a device.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Engine:
     ) -> None:
         self._manager = manager
         self._sources = {source.name: source for source in sources}
-        self.worthless = worthless  # whether the coins of what is mined are
+        self.worthless = worthless  # whether the coins that are mined are worthless
         self._patience = patience
         self._look_s = look_s
         self._share_log = share_log
@@ -102,11 +102,11 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done = asyncio.Event()
         self._result = Finish(ok=True, reason="stopped")
-        self._stumbled: list[Callable[[Snapshot], None]] = []  # watchers with a defect that was told
+        self._stumbled: list[Callable[[Snapshot], None]] = []  # watchers whose defect was logged
         self._starving: set[str] = set()  # sources whose jobs were exhausted once
         self._began = False
         self._began_wall: float | None = None
-        self._mined_s: float | None = None  # once the devices are off
+        self._mined_s: float | None = None  # mining time of the run, once the devices are off
         self._latest = self._take_snapshot()
 
     # ---- what surrounds it
@@ -117,14 +117,14 @@ class Engine:
         return self._latest
 
     def rate_hps(self) -> float | None:
-        """What all devices do now, from work done, or else as expected of them; None where nothing is known."""
+        """The rate of all devices together: measured, or else expected; None if no rate is known."""
         able = [keeper for keeper in self._keepers.values() if keeper.telemetry.state not in (State.OFF, State.DEAD)]
         rates = [keeper.feed.rate(WINDOWS_S[0]) or keeper.info.expected_hps for keeper in able]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
 
     def each_second(self, watcher: Callable[[Snapshot], None]) -> None:
-        """Show every snapshot to `watcher`, on the loop; it must be quick."""
+        """Call `watcher` with every snapshot, on the event-loop thread. It must not block."""
         self._watchers.append(watcher)
 
     def add_device(
@@ -133,13 +133,14 @@ class Engine:
         open_device: Callable[[], Device],
         tell_power: Callable[[bool], None] = lambda _on: None,
     ) -> None:
-        """Mine with one more device, or with one that came back; before or during `run`. At the end it stays off.
+        """Mine with one more device, or with one that came back, before or during `run`. Does nothing at the end.
 
-        `tell_power`: called in a thread of the device's with True before it may draw power, with False once it is off.
+        `tell_power`: called in the keeper's thread with True before the device may draw power, with False once it is
+        off.
         """
         if self._done.is_set():
             return
-        before = self._keepers.get(info.id)  # what it did before it was gone still counts
+        before = self._keepers.get(info.id)  # the work that it did before it was gone still counts
         keeper = Keeper(
             info,
             open_device,
@@ -158,9 +159,9 @@ class Engine:
             keeper.start()
 
     async def remove_device(self, device: str) -> bool:
-        """Stop mining with a device that is gone; it is still shown, with what it did. Whether it is off.
+        """Stop mining with a device that is gone. Return whether it is off. Snapshots go on showing it.
 
-        One that is not may still be driven: it must not be added again.
+        A device that is not off may still be driven, so it must not be added again.
         """
         keeper = self._keepers[device]
         keeper.end()
@@ -185,7 +186,7 @@ class Engine:
                 keeper.release(name)
 
     async def rest(self, timeout: float) -> list[str]:
-        """Wait up to `timeout` seconds until every held device is off; the ids of those that are not."""
+        """Wait up to `timeout` seconds until every held device is off. Return the ids of devices that are not."""
         keepers = list(self._keepers.values())
         rested = await asyncio.gather(*(asyncio.to_thread(keeper.rested, timeout) for keeper in keepers))
         self._tick()
@@ -197,20 +198,20 @@ class Engine:
         return self._done.is_set()
 
     def stop(self, reason: str = "stopped") -> None:
-        """Finish because somebody wants it."""
+        """End the run because a person or a command asked for it."""
         self.finish(Finish(ok=True, reason=reason))
 
     def finish(self, finish: Finish) -> None:
-        """Come to rest, hand in what was found, return this from `run`; the first counts."""
+        """Turn the devices off, submit what was found, and return `finish` from `run`. Only the first call counts."""
         if not self._done.is_set():
             self._result = finish
             self._done.set()
 
     async def replace_sources(self, sources: Sequence[Source]) -> None:
-        """Mine for these from now on; what runs already goes on running."""
+        """Mine for these sources from now on. A source that runs already goes on running."""
         fresh = {source.name: source for source in sources}
         leaving = {name: source for name, source in self._sources.items() if fresh.get(name) is not source}
-        # A source that takes another's name, for it has other credentials, must wait until that one has gone.
+        # A source that takes the name of another (it has other credentials) must wait until that one has gone.
         self._begin({name: source for name, source in fresh.items() if name not in leaving}, beside=leaving)
         await asyncio.gather(*(source.drain(DRAIN_S) for source in leaving.values()))
         for name in leaving:
@@ -222,7 +223,7 @@ class Engine:
         self._begin(fresh)
 
     def _begin(self, sources: Mapping[str, Source], beside: Mapping[str, Source] = MappingProxyType({})) -> None:
-        """Choose among these from now on and start those that do not run; `beside` them others are still leaving."""
+        """Choose among `sources` from now on and start those that do not run yet. `beside`: others, leaving."""
         self._sources = {**sources, **beside}
         self._do(self._manager.choose_among(tuple(sources), self._clock()))
         for name, source in sources.items():
@@ -232,7 +233,7 @@ class Engine:
     # ---- the run
 
     async def run(self) -> Finish:
-        """Mine; how it ended."""
+        """Mine until the end. Return how the run ended."""
         self._loop = asyncio.get_running_loop()
         for name, source in self._sources.items():
             self._tasks[name] = asyncio.create_task(self._run_source(source))
@@ -270,11 +271,11 @@ class Engine:
         self._handle(Tick(self._hashes_for(), self._exhausted(), resting=bool(self._holds)))
 
     def _hashes_for(self) -> dict[str, int]:
-        """What all devices did for each source."""
+        """The hashes that all devices did for each source."""
         return dict(sum((Counter(keeper.feed.hashes_for()) for keeper in self._keepers.values()), Counter[str]()))
 
     def _exhausted(self) -> frozenset[int]:
-        """Jobs, by id, that devices wait on in vain; said of a source once, for some are slow to send others."""
+        """Ids of exhausted jobs on which devices wait. Logged once for each source, since some send new jobs slowly."""
         waited_on = (keeper.feed.exhausted for keeper in self._keepers.values())
         jobs = frozenset(job for job in waited_on if job is not None)
         served = self._manager.served
@@ -309,7 +310,7 @@ class Engine:
         self._do(self._manager.close())
 
     async def _run_source(self, source: Source) -> None:
-        """Run it until it ends by itself; one that a defect of ours ended has failed, and is run again later."""
+        """Run the source until it ends by itself. After a defect of this program, run it again later."""
         pause_s = AGAIN_S
         while True:
             began = self._clock()
@@ -322,7 +323,7 @@ class Engine:
             else:
                 return
             task = asyncio.current_task()
-            if task is not None and task.cancelling():  # a group of tasks tells of its defect rather than of its end
+            if task is not None and task.cancelling():  # a task group raises the defect instead of the cancellation
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, AGAIN_LONGEST_S)
@@ -330,7 +331,7 @@ class Engine:
     # ---- events and effects
 
     def _found(self, found: Found) -> None:
-        """From a device's thread."""
+        """Take a hit from the device's thread."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(self._handle, found)
@@ -340,7 +341,7 @@ class Engine:
 
     def _handle(self, event: Event) -> None:
         source = getattr(event, "source", None) or getattr(getattr(event, "job", None), "source", None)
-        if source is not None and source not in self._sources:  # a last word of a source that was taken out
+        if source is not None and source not in self._sources:  # the last event of a source that was taken out
             if isinstance(event, Found):
                 self._lose(event, "its source was taken out before")
             return
@@ -372,7 +373,7 @@ class Engine:
                     self.finish(effect)
 
     def _lose(self, found: Found, reason: str) -> None:
-        """Tell of a hit that no source can be given, if it solves a block. Any thread."""
+        """Log a hit that cannot go to any source, if it solves a block. Any thread."""
         if found.hash <= found.job.network_target:
             self._dropped.tell(BlockDropped.of(Fate.LOST, found, reason))
 
@@ -387,7 +388,7 @@ class Engine:
         for watcher in self._watchers:
             try:
                 watcher(snapshot)
-            except Exception:  # whoever looks on must not end the mining
+            except Exception:  # a watcher's defect must not end the mining
                 if watcher not in self._stumbled:
                     self._stumbled.append(watcher)
                     log.exception("watcher_defect")

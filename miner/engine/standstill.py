@@ -1,4 +1,4 @@
-"""The end of a run of `--seconds` of mining in which too little can be mined: nobody must wait for it for ever."""
+"""Ends a run of `--seconds` in which too little can be mined, so that nobody waits for it for ever."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from miner.telemetry.snapshot import Snapshot
 from miner.work.events import Finish
 
 LEAST_S = 60.0  # a pool that is slow to answer is no standstill, however short the run
-GAP_LONGEST_S = 5.0  # between two snapshots; in a longer gap the process was stopped, and nobody waited for it
+GAP_LONGEST_S = 5.0  # the most that one gap between snapshots counts: in a longer one the process was stopped
 _ABLE = (State.STARTING, State.MINING, State.IDLE)
 
 
 class Standstill:
-    """Counts the time without work, and that without a device to do it; compiling is neither.
+    """Accumulates time with no job or no working device; compiling does not count.
 
-    There may be as much of it as `seconds`, those to be mined, but at least LEAST_S.
+    The limit is `seconds`, the requested mining time, but at least LEAST_S.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -23,7 +23,7 @@ class Standstill:
         self._seen_at: float | None = None
 
     def handle(self, snapshot: Snapshot) -> Finish | None:
-        """The end, once it stood still for too long; shown every snapshot."""
+        """Take the next snapshot. Return Finish once the limit is reached."""
         since, self._seen_at = self._seen_at, snapshot.now
         obstacle = _obstacle(snapshot)
         if since is None or obstacle is None:

@@ -1,4 +1,4 @@
-"""One device and one source as a snapshot shows them."""
+"""How a snapshot shows one device and one source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN_APART = (Verdict.GOOD, Verdict.WRONG)
 
 
 def device_view(keeper: Keeper, shares: int) -> DeviceView:
-    """The device that this keeper keeps; `shares`: how many of its hits were worth sending."""
+    """The view of this keeper's device. `shares`: how many of its hits were worth sending."""
     counts = keeper.feed.counts()
     measured = keeper.feed.measured()
     return DeviceView(
@@ -31,7 +31,7 @@ def device_view(keeper: Keeper, shares: int) -> DeviceView:
 
 
 def source_view(priority: int, standing: Standing, now: float) -> SourceView:
-    """The source that stands so; `priority`: its place in the configured order."""
+    """The view of a source. `priority`: its place in the configured order."""
     account, job = standing.account, standing.job
     return SourceView(
         name=standing.name,

@@ -55,7 +55,7 @@ class Challenge:
         return cls(algorithm, given.get("realm", ""), given["nonce"], given.get("opaque"))
 
     def answer(self, login: Login, uri: str, *, count: int, cnonce: str) -> str:
-        """The Authorization header for a GET of `uri`; `count`: the how-manieth use of this challenge, from 1."""
+        """The Authorization header for a GET of `uri`; `count`: the use count of this challenge, from 1."""
         if self.algorithm is None:
             return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
         digest = _HASHES[self.algorithm]

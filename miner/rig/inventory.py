@@ -1,7 +1,7 @@
-"""What is in the machine: every wanted backend loaded, its devices found, each failure turned into a sentence.
+"""The devices in the machine: loads each configured backend, finds its devices, turns each failure into a sentence.
 
-All backends look at once, each in a thread of its own: mining with what is known need not wait for who has drivers to
-load, or for a driver that hangs.
+All backends probe at once, each in a thread of its own. Mining with the devices that are known need not wait for a
+backend that loads drivers, or for a driver that hangs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from miner.config import Configuration
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_S = 10.0  # with a backend that looks once more: a driver that hangs must not keep the miner from its end
+PATIENCE_S = 10.0  # for a backend that probes again: a driver that hangs must not keep the miner from ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A backend and the answer it owes: its devices."""
+    """A backend and its probe, which may still be running."""
 
     backend: Backend
     answer: Future[list[DeviceInfo]]
@@ -45,16 +45,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Everything found, usable or not, in the order that gives devices their index."""
+    """All devices found, usable or not, in the order of their indices."""
 
     found: tuple[Found, ...]
     failures: tuple[str, ...]  # backends that could not be used, a sentence each
     backends: tuple[Backend, ...]
-    late: tuple[Look, ...] = ()  # not ended yet: nothing else is to be asked of these backends meanwhile
+    late: tuple[Look, ...] = ()  # probes that still run: call nothing else of these backends meanwhile
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What backends without any device would tell an operator who asked for them alone."""
+        """The hint of the only backend, if it has no device."""
         if len(self.backends) != 1 or self.found:
             return ()
         (backend,) = self.backends
@@ -65,7 +65,7 @@ class Inventory:
         return tuple(found.info for found in self.found)
 
     def again(self) -> Inventory:
-        """Look anew with the same backends; who is late is not waited for, and who becomes so keeps what it had."""
+        """Probe again. Backends still busy from the last probe are skipped; one that times out keeps its devices."""
         late = {look.backend.name: look for look in self.late}
         looks = [late.get(backend.name) or _look(backend) for backend in self.backends]
         wait([look.answer for look in looks if look.backend.name not in late], PATIENCE_S)
@@ -74,17 +74,17 @@ class Inventory:
         return _answered(Inventory(kept, (), self.backends), looks)
 
     def with_next(self) -> Inventory:
-        """The same and what one more of the late ones finds."""
+        """Wait for one more of the late probes and return the inventory with its devices."""
         wait([look.answer for look in self.late], return_when=FIRST_COMPLETED)
         return _answered(self, self.late)
 
     def device(self, device: str) -> Found:
-        """By its id; KeyError for one that is not here."""
+        """The device with this id. Raises KeyError if it was not found."""
         return {found.info.id: found for found in self.found}[device]
 
 
 def begin_inventory(configuration: Configuration, host: Host, of: type[Any] = object) -> Inventory:
-    """Load the configured backends and start the probes of those of this type, none of which is awaited here.
+    """Load the configured backends and start the probes of those of type `of`, without waiting for any.
 
     A backend that cannot be loaded, configured or constructed becomes a failure; the others go on.
     """
@@ -105,7 +105,7 @@ def begin_inventory(configuration: Configuration, host: Host, of: type[Any] = ob
 
 
 def take_inventory(configuration: Configuration, host: Host, of: type[Any] = object) -> Inventory:
-    """Load the configured backends and probe those of this type; writes to no device, compiles nothing."""
+    """Load the configured backends and probe those of type `of`. Writes to no device, compiles nothing."""
     inventory = begin_inventory(configuration, host, of)
     while inventory.late:
         inventory = inventory.with_next()
@@ -113,7 +113,7 @@ def take_inventory(configuration: Configuration, host: Host, of: type[Any] = obj
 
 
 def _look(backend: Backend) -> Look:
-    """Ask for its devices in a thread that nobody waits for at the end."""
+    """Start the backend's probe in a daemon thread."""
     answer: Future[list[DeviceInfo]] = Future()
 
     def probe() -> None:
@@ -141,7 +141,7 @@ def _described(error: BaseException) -> str:
 
 
 def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
-    """What was known before, and what those of the looks that have ended found."""
+    """The inventory `before`, updated with the probes that have ended."""
     late = tuple(look for look in looks if not look.answer.done())  # asked once: an answer may come at any moment
     ended = [look for look in looks if look not in late]
     told = {look.backend.name for look in ended}
@@ -166,7 +166,7 @@ def _answered(before: Inventory, looks: Sequence[Look]) -> Inventory:
 
 
 class Watch:
-    """Calls `changed`, in any thread, when a new inventory would look otherwise, until `end`."""
+    """Calls `changed`, on any thread, when a new inventory would differ, until `end`."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -175,7 +175,7 @@ class Watch:
         self._ended = False
 
     def follow(self, inventory: Inventory) -> None:
-        """Watch those that have answered as well, and wait for the late ones' answers."""
+        """Watch the backends whose probes have ended, and wait for the other probes."""
         late = {look.backend.name for look in inventory.late}
         for backend in inventory.backends:
             if backend.name not in late | self._cancels.keys():
@@ -194,7 +194,7 @@ class Watch:
                 log.warning("backend_watch_failed", backend=name, error=_described(error))
 
     def _begin(self, backend: Backend) -> Callable[[], None]:
-        """Start the backend's watch; what ends it. A backend whose watch fails is not asked again."""
+        """Start the backend's watch and return the function that ends it. A watch that fails is not tried again."""
         try:
             cancel: object = backend.watch(self._changed)
             if callable(cancel):

@@ -1,7 +1,7 @@
-"""Which of the devices in the machine mine: what the operator asked for, and what the rules of consent allow.
+"""Selects the devices that mine: those that the operator asked for and that the rules of consent allow.
 
-Real GPUs and ASICs never start on the embedded chain unless the operator named it: burning watts for worthless coins
-must be asked for. Emulated devices burn none.
+Real GPUs and ASICs never start on the embedded chain unless the operator named it, because its coins are worthless and
+the watts are not. Emulated devices draw no power.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _NO_CONSENT = "it would burn power on a chain without value: name a pool, or --p
 
 
 class SelectionError(Exception):
-    """The devices that were asked for are not to be had; the message says what is there."""
+    """The selection leaves no device. The message lists the devices found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What mines, and why each other device does not."""
+    """The devices that mine, and for each other device why it does not."""
 
     chosen: tuple[DeviceInfo, ...]
     passed_over: tuple[tuple[DeviceInfo, str], ...]
@@ -31,9 +31,9 @@ class Selection:
 def select(devices: Sequence[DeviceInfo], wanted: Sequence[str], *, consented: bool) -> Selection:
     """Choose from `devices`, whose order gives the indices.
 
-    `wanted`: indices, ids, kinds, backends' names or parts of a model's name; empty: every device that may mine and
-    does not wait to be asked. One that does is not meant by a kind, backend or name that fits others too.
-    `consented`: the operator named what to mine for. Raises SelectionError when an entry, or the whole, leaves nothing.
+    `wanted`: indices, ids, kinds, backends' names or parts of a model's name. Empty selects every usable device except
+    opt-in ones (`on_request`). A kind, backend or model name selects opt-in devices only if it matches nothing else.
+    `consented`: whether the operator named a pool. Raises SelectionError when an entry, or all of them, select nothing.
     """
     obstacles = {device.id: obstacle(device, consented=consented) for device in devices}
     asked = {device.id for entry in wanted for device in _asked(devices, obstacles, entry)}
@@ -69,7 +69,7 @@ def _clock_time(unix_s: float) -> str:
 
 
 def _left_out(device: DeviceInfo, asked: set[str] | None) -> str | None:
-    """Why an able device is not to mine, None if it is. asked: None when nobody named any."""
+    """Why a usable device does not mine, None if it does. asked: ids of the named devices; None when none was named."""
     if asked is None:
         return device.on_request
     return None if device.id in asked else "not selected"
@@ -89,7 +89,7 @@ def _asked(devices: Sequence[DeviceInfo], obstacles: dict[str, str | None], entr
 
 
 def matching(devices: Sequence[DeviceInfo], entry: str) -> list[DeviceInfo]:
-    """What an entry of --device means, the most exact that fits: id, index, kind or backend, part of a name."""
+    """The devices that an entry of --device matches: by id, else index, else kind or backend, else part of a name."""
     word = entry.casefold()
     if exact := [device for device in devices if device.id.casefold() == word]:
         return exact

@@ -1,4 +1,4 @@
-"""What one source was handed and what it answered: frozen sums, so that a reader in any thread sees one moment.
+"""Sums of the shares of one source and of its answers, frozen so that a reader in any thread sees one moment.
 
 Always true: submitted == accepted + stale + sum(rejected) + what is still pending.
 """
@@ -26,7 +26,7 @@ class Account:
     blocks_accepted: int = 0
     blocks_rejected: int = 0
     accepted_difficulty: float = 0.0
-    hashes: int = 0  # done on its leases: what it was given, whatever luck made of it
+    hashes: int = 0  # done on its leases: the expected work, whatever the luck
     latency_s: float | None = None  # of the last answer: found to answered
     sending_s: float | None = None  # of that, found to sent
     answering_s: float | None = None  # and sent to answered
@@ -43,14 +43,14 @@ class Account:
         return replace(self, reconnects=self.reconnects + 1)
 
     def worked(self, hashes: int) -> Self:
-        """So many hashes since the start."""
+        """Set the hashes done since the start."""
         return replace(self, hashes=hashes)
 
     def unanswered(self) -> Self:
         return self._refused(Reason.UNANSWERED)
 
     def answered(self, answer: Answer, difficulty: float, found_at: float, now: float) -> Self:
-        """Add an answer, come `now`, to a share of this difficulty that was found then."""
+        """Add an answer that arrived at `now` to a share of this difficulty, found at `found_at`."""
         if answer.accepted:
             changed = replace(
                 self, accepted=self.accepted + 1, accepted_difficulty=self.accepted_difficulty + difficulty

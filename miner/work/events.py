@@ -1,4 +1,4 @@
-"""What the manager hears and what it answers. Plain values: a recorded list of events replays a day."""
+"""Events that the manager takes and effects that it returns. They are plain values: a recorded list replays a day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SourceUp:
 
 @dataclass(frozen=True, slots=True)
 class SourceDown:
-    """The source cannot be reached for now; it keeps trying by itself.
+    """The source cannot be reached now. It retries by itself.
 
     `unanswered`: it was left because it answered none of the shares on their way to it.
     """
@@ -45,7 +45,7 @@ class SourceFailed:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """`replace`: everything older of this source is dead now. Otherwise older work stays good (an update)."""
+    """`replace`: all older jobs of this source are dead now. Otherwise they stay valid (an update)."""
 
     job: Job
     replace: bool
@@ -99,7 +99,7 @@ Event = SourceEvent | Found | MiningBegan | Tick
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Feeds lease from this job from now on (None: idle); `replace` makes running work stop at once."""
+    """Have feeds lease from this job from now on (None: idle). `replace` stops running work at once."""
 
     job: Job | None
     replace: bool
@@ -107,7 +107,7 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Hits on these jobs (by id) are stale from now on."""
+    """Have feeds call hits on these jobs (by id) stale from now on."""
 
     jobs: tuple[int, ...]
 
@@ -120,16 +120,16 @@ class Submit:
 
 
 class Fate(StrEnum):
-    """Why a found block is not handed in, or its answer not awaited; the name of the log event."""
+    """Why a found block is not submitted, or its answer not awaited; the name of the log event."""
 
-    WITHHELD = "block_withheld"  # not handed in on purpose
-    UNANSWERED = "block_unanswered"  # handed in, and nobody waits for the answer any more
-    LOST = "block_lost"  # it cannot be handed in
+    WITHHELD = "block_withheld"  # not submitted, on purpose
+    UNANSWERED = "block_unanswered"  # submitted, and nobody waits for the answer any more
+    LOST = "block_lost"  # it cannot be submitted
 
 
 @dataclass(frozen=True, slots=True)
 class BlockDropped:
-    """Tell the operator what became of this found block."""
+    """Tell the operator the fate of this found block."""
 
     fate: Fate
     source: str
@@ -140,7 +140,7 @@ class BlockDropped:
 
     @classmethod
     def of(cls, fate: Fate, block: Found | Share, reason: str) -> Self:
-        """The same of a hit or a share that solves a block."""
+        """Build the effect from a hit or a share that solves a block."""
         return cls(fate, block.job.source, block.device, block.job.height, block.hash, reason)
 
 

@@ -5,10 +5,10 @@
     retire(ids) -> dead jobs ------------------> found(hit) --> Verdict --> post(Found) if it matters
                                                  worked(hashes)
 
-The loop only swaps references, and has a device stage its next work, under a lock that is never held while anything
-hashes or waits. Only what the manager must see crosses back: GOOD hits, and hits that solve a block although their job
-is dead. A hit of a forgotten lease cannot become a block, since its coinbase is not known any more. If it solves one,
-the feed calls `lost`.
+The event loop swaps references and has a device stage its next work, under a lock that is never held while a thread
+hashes or waits. Only two kinds of hit cross back to the manager: GOOD hits, and hits that solve a block although their
+job is dead. A hit of a forgotten lease cannot become a block, because its coinbase is no longer known. If such a hit
+solves a block, the feed calls `lost`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _work_ids = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a device did so far."""
+    """The sums of one device since the start."""
 
     hashes: int = 0
     verdicts: Mapping[Verdict, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -70,7 +70,7 @@ class _Issued:
 
 @dataclass(frozen=True, slots=True)
 class _Booked:
-    """What is remembered of a lease for longer than the lease itself."""
+    """The facts about a lease that are kept longer than the lease itself."""
 
     source: str
     height: int | None
@@ -99,7 +99,7 @@ class DeviceFeed:
         self._stage: Callable[[int], None] | None = None
         self._job: Job | None = None
         self._cancel = np.zeros(1, dtype=np.uint32)
-        self._lease_epoch = 0  # that of new leases: the one to be while work is staged
+        self._lease_epoch = 0  # the epoch of new leases; while work is staged, the next epoch
         self._works: OrderedDict[int, _Issued] = OrderedDict()
         self._leased: dict[int, deque[int]] = {}  # job id -> ids of its works, oldest first
         self._dead: OrderedDict[int, None] = OrderedDict()  # ids of retired jobs that we leased from, oldest first
@@ -111,9 +111,9 @@ class DeviceFeed:
         self._hashes = Windows()
         self._hits = HitMeter()
         self._pace_hps: float | None = None
-        self._target: tuple[Job | None, float, int] = (None, 0.0, 0)  # job, since when, what to report of it
+        self._target: tuple[Job | None, float, int] = (None, 0.0, 0)  # job, when its target was set, its report target
         self._began: float | None = None
-        self._starved: tuple[Job, float] | None = None  # of what the device had no more headers when it last asked
+        self._starved: tuple[Job, float] | None = None  # the job that had no headers left at the last `take`, and when
 
     # ---- the event loop's side
 
@@ -131,7 +131,7 @@ class DeviceFeed:
             self._changed.notify_all()
 
     def retire(self, jobs: Iterable[int]) -> None:
-        """Hits on these jobs, by id, are stale from now on; of the last few we still know what was leased."""
+        """Call hits on these jobs (by id) stale from now on. The leases of the last few jobs stay known."""
         with self._changed:
             for job in jobs:
                 if job in self._leased:
@@ -143,12 +143,12 @@ class DeviceFeed:
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether the device has a job."""
         return self._job is not None
 
     @property
     def exhausted(self) -> int | None:
-        """The id of the job that is served, while the device waits because there are no more headers in it."""
+        """The id of the served job while the device waits because the job has no headers left; else None."""
         starved = self._starved
         if starved is None or starved[0] is not self._job or self._clock() - starved[1] > _STARVING_S:
             return None
@@ -156,7 +156,7 @@ class DeviceFeed:
 
     @property
     def began(self) -> float | None:
-        """When the first hashes were accounted for; None before."""
+        """When the first hashes were counted; None before."""
         return self._began
 
     def counts(self) -> Counts:
@@ -166,7 +166,7 @@ class DeviceFeed:
             return Counts(self._hashes.total, verdicts, self._hits.proven, self._due)
 
     def hashes_for(self) -> dict[str, int]:
-        """What was hashed up to now, by the source whose lease it was."""
+        """Hashes up to now, by the source of their lease."""
         with self._changed:
             return dict(self._hashes_for)
 
@@ -202,7 +202,7 @@ class DeviceFeed:
                 return work
             left = deadline - time.monotonic()
             if left <= 0 and self._job is job:
-                return None  # without a wait, however short: it gives away the lock that staging holds
+                return None  # no wait, however short: a wait would release the lock that staging holds
             self._await_other(job, epoch, max(0.0, min(left, _EXHAUSTED_S)))
             if self._job is job and self.epoch != epoch:
                 return None
@@ -260,7 +260,7 @@ class DeviceFeed:
         self._lease_epoch = self._next_epoch
         try:
             stage(self._lease_epoch)
-        except Exception:  # a driver's defect must not end the loop; the device goes on without
+        except Exception:  # a driver's defect must not end the loop; the device goes on without staging
             self._stage = None
             log.exception("staging_defect", device=self._info.id)
 
@@ -311,7 +311,7 @@ class DeviceFeed:
         return work
 
     def _report_target(self, job: Job, now: float) -> int:
-        """What to report of this job at the present pace; looked at once a second, since a lease must be cheap."""
+        """The report target of this job at the present rate, renewed once a second since a lease must be cheap."""
         known, since, target = self._target
         if known is not job or now - since >= 1.0:
             self._pace_hps = self._hashes.rate(now, 60) or self._pace_hps
@@ -332,7 +332,7 @@ class DeviceFeed:
         return verdict
 
     def _count_valid(self, hit: Hit, job: Job) -> Verdict:
-        """Judge a hit that meets its target: was it reported before, is its job alive."""
+        """Judge a hit that meets its target: whether it was reported before and whether its job is alive."""
         key = (hit.work.id, hit.nonce, hit.version, hit.ntime)
         with self._changed:
             if key in self._seen:

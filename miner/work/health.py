@@ -1,4 +1,4 @@
-"""What a device is asked to report: neither so little that nobody knows it is well, nor more than a loop can take.
+"""The target that a device reports at: enough hits to measure its rate, and not more than the event loop can take.
 
 too few   the health target, far too easy for any pool, gives about 2-4 hits a second: they cost a hash each, and
           prove that a device works, how fast, and how often it errs
@@ -16,7 +16,7 @@ _GUESS_HPS = {Kind.CPU: 1e7, Kind.GPU: 1e9, Kind.ASIC: 1e11}  # for the first le
 
 
 def report_target(info: DeviceInfo, measured_hps: float | None, wanted: int) -> int:
-    """What to report of work whose shares or blocks begin at the target `wanted`."""
+    """The report target of work whose shares or blocks begin at the target `wanted`."""
     easy = max(wanted, health_target(info, measured_hps))
     bits = int(_rate(info, measured_hps) / _FLOOD_HZ).bit_length() - 1
     return min(easy, (1 << 256 - max(bits, 0)) - 1)

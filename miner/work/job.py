@@ -1,4 +1,4 @@
-"""A job: everything that a source said about one unit of work, frozen when it arrived.
+"""A job: everything that a source announced about one unit of work, frozen when it arrived.
 
 Jobs are shared between threads and outlive their successors (quota, updates): always follow `Work.id -> Job`, there is
 no "current job" below the manager.
@@ -51,7 +51,7 @@ class Job:
     ntime: int  # the earliest that may be used
     ntime_limit: int  # the latest that may be used; == ntime: no rolling
     share_target: int
-    network_target: int  # what solves a block (for the embedded chain: what paces it)
+    network_target: int  # a hash at most this solves a block (embedded chain: paces the chain)
     arrived: float  # seconds on the engine's monotonic clock
     body: CoinbaseParts | ReadyRoot
     height: int | None = None

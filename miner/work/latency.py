@@ -18,13 +18,13 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, inf)
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Counts by the first bound that is not exceeded, and the sum of all in seconds."""
+    """Counts by the lowest bound that is not exceeded, and the sum of all latencies in seconds."""
 
     counts: tuple[int, ...] = (0,) * len(BOUNDS_S)
     sum_s: float = 0.0
 
     def taken(self, latency_s: float) -> Self:
-        """With one more."""
+        """Return the histogram with one more latency."""
         place = bisect_left(BOUNDS_S, latency_s)
         counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
         return type(self)(counts, self.sum_s + latency_s)

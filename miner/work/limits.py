@@ -9,7 +9,7 @@ from .events import Finish
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: never."""
+    """Limits of a run; None: no limit."""
 
     blocks: int | None = None  # accepted
     shares: int | None = None  # accepted
@@ -17,7 +17,7 @@ class Limits:
 
     @property
     def any(self) -> bool:
-        """Whether it ever ends so."""
+        """Whether any limit is set."""
         return self.blocks is not None or self.shares is not None or self.seconds is not None
 
     def enough_blocks(self, blocks: int) -> bool:
@@ -25,7 +25,7 @@ class Limits:
         return self.blocks is not None and blocks >= self.blocks
 
     def reached(self, *, blocks: int, shares: int, mined_s: float) -> Finish | None:
-        """The end, if this is enough of anything."""
+        """Return Finish if one of the limits is reached."""
         if self.enough_blocks(blocks):
             return Finish(ok=True, reason=f"{blocks} blocks accepted")
         if self.shares is not None and shares >= self.shares:

@@ -265,7 +265,7 @@ class Manager:
                 self._former[name] = former.worked(total)
 
     def _notice_exhausted(self, jobs: frozenset[int], now: float) -> None:
-        """Only of what is served is it known whether it is exhausted; a source that was left for it gets a rest."""
+        """Note whether the served job is exhausted. A source that was left for that is not retried for REST_S."""
         for source in self._sources.values():
             served = source.newest is not None and source.newest is self._served
             since = source.exhausted_since

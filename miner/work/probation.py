@@ -63,7 +63,7 @@ class Probation:
     _all_refused: _Row = _NONE  # with them
 
     def fit(self, now: float) -> bool:
-        """Whether the source may have the devices though others are ready."""
+        """Whether the source may have the devices while others are ready."""
         return self.reason is None or (now >= self._until and not self._failed(now))
 
     def sent(self, now: float) -> None:
@@ -114,7 +114,7 @@ class Probation:
                 self.rest_s = 0.0
             self.reason = reason
             self._rest(now)
-        elif now >= self._until:  # on trial; shares of before a rest end none of it
+        elif now >= self._until:  # on trial; refusals of earlier shares do not extend a rest
             self.reason = reason
             self._rest(now)
 

@@ -17,7 +17,7 @@ _GRAINS = 1 << 16  # a hash is counted in grains, to sum up the work of hits in 
 
 
 def hits_due(hashes: int, target: int) -> float:
-    """How many hits at a target so many hashes give on average."""
+    """How many hits at this target `hashes` hashes give on average."""
     return hashes * (target + 1) / _SPACE
 
 

@@ -42,12 +42,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the source said of a share."""
+    """The source's answer to a share."""
 
     share_id: int
     accepted: bool
-    block: bool  # the share was handed in as a block: `accepted` speaks of the block
+    block: bool  # the share was submitted as a block; `accepted` is about the block
     reason: Reason | None = None  # None when accepted
     text: str = ""  # the peer's words, bounded and stripped of control characters
     sent_at: float | None = None  # seconds, monotonic; None: it never left, or the source does not say
-    difficulty: float | None = None  # what the source counts it for; None: what its job's target says
+    difficulty: float | None = None  # the difficulty that the source counts; None: that of the job's target

@@ -1,4 +1,4 @@
-"""Which source is mined on, of those that could be: strategies over pools and nodes alike, without their own clock.
+"""Strategies: which of the ready sources is mined. They treat pools and nodes alike and have no clock.
 
 Failover, over sources in order of preference:
 
@@ -8,7 +8,7 @@ Failover, over sources in order of preference:
 
 Quota, over sources with weights, looked at again every `slice_s`:
 
-      owed to each that is ready: its part of what was hashed for all of them      the largest owed - done is next
+      each ready source is owed its part of the hashes done for all of them; the largest (owed - done) is next
 
 Rotate: the next one in order that is ready, every `period_s` and whenever the present one is lost.
 """
@@ -32,7 +32,7 @@ class Candidate:
     hashes: int = 0  # done on its leases so far
 
 
-# (candidates in order of preference, seconds) -> the name of the one to mine on; None: none
+# (candidates in order of preference, seconds) -> the name of the source to mine on; None: no source
 Strategy = Callable[[Sequence[Candidate], float], str | None]
 
 
@@ -43,7 +43,7 @@ def first_ready(candidates: Sequence[Candidate], now: float) -> str | None:  # n
 
 @dataclass(slots=True)
 class Failover:
-    """Away from a lost source at once; back to one that was lost only when it has been ready for a while.
+    """Leave a lost source at once. Return to it only when it has been ready for `settle_s` seconds.
 
     At the start the best that is ready is mined, whichever happens to be ready first.
     """
@@ -71,12 +71,12 @@ class Failover:
 class Quota:
     """Expected work in proportion to weights: the next slice goes to the source with the largest deficit of hashes.
 
-    Only those that are ready share what is hashed. One that is away is owed nothing meanwhile, its part goes to the
-    others in proportion, and when it is back nobody catches up: what it may still be owed is what had been hashed and
-    not evened out when it left, a slice or what devices had not reported yet. Nobody paid for the hours it was away.
+    Only ready sources share the hashes. A source that is away is owed nothing meanwhile: its part goes to the others in
+    proportion and is not made up for later, since nobody paid for that time. It keeps only the deficit that it had when
+    it left: a slice, or hashes that devices had not reported yet.
 
-    A source of weight 0 is a reserve: the first that is ready is mined while none with a weight is. One without an
-    entry has weight 1. `weights` may be exchanged at any time; deficits stay.
+    A source of weight 0 is a reserve: the first ready one is mined while no source with a weight is ready. A source
+    without an entry has weight 1. `weights` may be replaced at any time; deficits stay.
     """
 
     weights: Mapping[str, float]
@@ -100,7 +100,7 @@ class Quota:
         return self._active
 
     def _even_out(self, candidates: Sequence[Candidate], sharing: Mapping[str, float]) -> None:
-        """Book what was hashed since the last look: to each what is its own, owed to each what is its part."""
+        """Add the hashes done since the last look: subtract each source's own, add each source's part of the sum."""
         added = {each.name: each.hashes - self._counted.get(each.name, each.hashes) for each in candidates}
         self._counted = {each.name: each.hashes for each in candidates}
         self._deficit = {each.name: self._deficit.get(each.name, 0.0) for each in candidates}
@@ -111,7 +111,7 @@ class Quota:
 
 @dataclass(slots=True)
 class Rotate:
-    """Every source in turn, each for `period_s`; one that is not ready is passed over."""
+    """Mine every source in turn, each for `period_s`. A source that is not ready is skipped."""
 
     period_s: float = PERIOD_S
     _active: str | None = None

@@ -1,4 +1,4 @@
-"""Who is left behind: a source that still extends a block which another source has moved on from.
+"""Finds sources that are left behind: they still extend a block that another source has moved on from.
 
 A pool whose node hangs keeps sending jobs, accepts every share for them, and none of its blocks can win. It shows only
 beside another source of the same chain:
@@ -37,7 +37,7 @@ class Tips:
             return
         left = self._left.setdefault(source, OrderedDict())
         left[before] = now
-        while prev_hash in left:  # back on it: the way on from there was none
+        while prev_hash in left:  # the source is back on this block: it did not move on from there
             left.popitem()
         if len(left) > _LEFT:
             tips = set(self._on.values())
@@ -46,11 +46,11 @@ class Tips:
                 del left[oldest]
 
     def forget(self, source: str) -> None:
-        """The source was taken out; one that comes back under its name may be on another chain."""
+        """Forget a source that was taken out. A source that comes back under its name may be on another chain."""
         self._on.pop(source, None)
         self._left.pop(source, None)
 
     def behind(self, source: str, now: float) -> bool:
-        """Whether it extends a block that another left long enough ago."""
+        """Whether the source extends a block that another source left at least BEHIND_S ago."""
         tip = self._on.get(source)
         return tip is not None and any(now - left.get(tip, now) >= BEHIND_S for left in self._left.values())

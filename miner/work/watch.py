@@ -1,4 +1,4 @@
-"""Containment of one device: whatever it does wrong, the others mine on.
+"""Contains one device: whatever it does wrong, the other devices mine on.
 
                        trouble: Sick                       back-off over: Restart
       WELL / TRIAL --------------------> SICK (waiting) --------------------------> TRIAL
@@ -9,8 +9,9 @@
        |     |                           DEAD                                        |
        +-----|---------- `trial_s` without trouble, and hashes: Recovered -----------+
 
-Trouble is one of: lying (too many of its hits are wrong, beyond coincidence), silent (work, but no hashes), crashed
-(it says itself that it is dead). Back-off doubles with each restart inside the window. Nothing here touches a device.
+Trouble is one of: lying (too many of its hits are wrong, beyond coincidence), silent (it has work and does no hashes),
+crashed (its telemetry says that it is dead). Back-off doubles with each restart inside the window. Nothing here touches
+a device.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ class Observation:
     has_work: bool  # its feed has a job, and it is meant to run
     state: State
     fault: str | None = None
-    activity: str | None = None  # what it says it is doing
+    activity: str | None = None  # its own description of what it does
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What is put up with."""
+    """The limits for a device's faults."""
 
-    silent_s: float = 60.0  # with work, but without hashes
-    starting_s: float = 300.0  # compiling, ramping up, without a word of anything new
-    wrong_ratio: float = 0.05  # of its hits
-    doubt: float = 1e-6  # how likely a coincidence may be that we call lying
+    silent_s: float = 60.0  # a device may have work and do no hashes for so long
+    starting_s: float = 300.0  # the same while it compiles or ramps up and reports no progress
+    wrong_ratio: float = 0.05  # the part of its hits that may be wrong
+    doubt: float = 1e-6  # wrong hits count as lying if chance explains them less often than this
     tries: int = 8  # restarts within the window
     window_s: float = 3600.0
     backoff_s: float = 2.0  # before the first restart; doubles
@@ -54,7 +55,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Sick:
-    """Effect: show it as sick; it will be restarted."""
+    """Effect: show the device as sick; a Restart follows."""
 
     device: str
     reason: str
@@ -62,7 +63,7 @@ class Sick:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Effect: stop it and start it anew."""
+    """Effect: stop the device and start it again."""
 
     device: str
     reason: str
@@ -70,7 +71,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Disable:
-    """Effect: stop it; only a person starts it again."""
+    """Effect: stop the device; only a person starts it again."""
 
     device: str
     reason: str
@@ -78,7 +79,7 @@ class Disable:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Effect: show it as mining again."""
+    """Effect: show the device as mining again."""
 
     device: str
 
@@ -96,7 +97,7 @@ class Phase(Enum):
 
 
 class Trouble(Enum):
-    """The ways to fail."""
+    """The ways in which a device fails."""
 
     LYING = auto()
     SILENT = auto()
@@ -131,7 +132,7 @@ class DeviceWatch:
         self._lied_at: float | None = None
 
     def handle(self, seen: Observation, now: float) -> list[WatchEffect]:
-        """What to do about a device that looks like this; not to be asked while its restart is under way."""
+        """Return what to do about a device that looks like this. Do not call it during a restart of the device."""
         match self.phase:
             case Phase.DEAD:
                 return []

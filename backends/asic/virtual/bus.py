@@ -2,8 +2,9 @@
 
 **Scale.** A CPU does a millionth of a chip's hashes. The boards of a bus therefore work at a declared scale, a power of
 two: `hashes really done = scale * hashes of a real board at this clock`, and whatever a chip reports meets its ticket
-at a difficulty one that is easier by the same factor. Nonces so come as often as from real boards; time, health and
-tickets need no change in a driver. Two things do, and the driver must ask `scale(identity)` (1 for real devices):
+at a difficulty one that is easier by the same factor. Nonces so arrive as often as from real boards. A driver need
+not change its times, its health rules or its tickets. It must apply
+`scale(identity)` (1 for real devices) in two places:
 
 - a nonce is right when its hash is at most `ticket target / scale` (2**256 - 1 at most), not the ticket's target;
 - a right nonce stands for `scale * expected hashes of the ticket`: that, and no more, is what was worked.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -52,6 +53,9 @@ class Connection(asyncio.Protocol):
             raise SourceUnreachable(text) from error
         except TimeoutError as error:
             raise SourceUnreachable(f"no connection within {timeout:g} s") from error
+        except (ssl.SSLError, ConnectionResetError) as error:
+            text = f"{_said(error)} in the TLS handshake; is this port for TLS?" if tls else _said(error)
+            raise SourceUnreachable(text) from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
             raise SourceUnreachable(_said(error)) from error
         return connection
@@ -142,4 +146,6 @@ class Connection(asyncio.Protocol):
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, (socket.gaierror, ssl.SSLError)) and error.errno:
         return os.strerror(error.errno)  # asyncio's own text repeats the address and leaves out what happened
+    if isinstance(error, ConnectionResetError):
+        return os.strerror(errno.ECONNRESET)  # asyncio raises it without a number
     return printable((getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200])

@@ -28,6 +28,13 @@ def test_unlatch_takes_the_serial_number_of_one_board() -> None:
     assert parse(["unlatch", "F0000001"]).serial == "F0000001"
 
 
+def test_help_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_config_and_json_are_not_options_of_the_configuration() -> None:
     assert parse(["devices", "--json", "--config", "f"]) == Arguments("devices", "f", json=True, serial=None, flags={})
 
@@ -41,7 +48,7 @@ def test_config_and_json_are_not_options_of_the_configuration() -> None:
         (["check", "devices"], "unexpected argument: devices"),
         (["bench"], "there is no command bench; there are mine, devices, check"),
         (["--blocks"], "argument --blocks: expected one argument"),
-        (["unlatch"], "unlatch whom?"),
+        (["unlatch"], "unlatch needs a serial number"),
         (["off", "F0000001"], "unexpected argument: F0000001"),
         (["--json"], "--json goes with the commands devices and ledger"),
     ],

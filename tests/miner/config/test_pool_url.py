@@ -90,7 +90,7 @@ def test_what_is_no_pool_url_is_refused_with_what_would_be(text: str, reason: st
 
 @pytest.mark.parametrize("scheme", [name for name, scheme in SCHEMES.items() if not scheme.built])
 def test_a_scheme_to_come_says_so_and_what_exists(scheme: str) -> None:
-    with pytest.raises(PoolUrlError, match=r"is to come and not built yet; what exists: embedded:, synthetic:"):
+    with pytest.raises(PoolUrlError, match=r"is not built yet; there are embedded:, synthetic:"):
         PoolUrl.parse(f"{scheme}://h:1")
 
 

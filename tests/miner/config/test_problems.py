@@ -215,7 +215,7 @@ IN_A_FLAG = {
     "backend": (("--backend", "abacus"), '--backend is "abacus": no such backend is installed'),
     "pool": (
         ("--pool", "stratum2+tcp://h:1"),
-        '--pool is "stratum2+tcp://h:1": a Stratum V2 pool (stratum2+tcp:) is to come',
+        '--pool is "stratum2+tcp://h:1": a Stratum V2 pool (stratum2+tcp:) is not built yet',
     ),
     "credentials": (
         ("--pool", "htp://u:hunter22@h:1/?k=hunter22"),

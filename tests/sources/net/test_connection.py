@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from miner.sources.base import SourceMisbehaved
+from miner.sources.base import SourceMisbehaved, SourceUnreachable
 from miner.sources.net import connection as module
 from miner.sources.net.connection import Connection
 
@@ -45,6 +46,14 @@ async def test_what_came_before_anybody_listened_is_not_lost() -> None:
         peer.close()
         await connection.listen(heard.append)
     assert b"".join(heard) == b"early"
+
+
+async def test_a_port_that_closes_in_the_tls_handshake_is_suspected_of_plain_tcp() -> None:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(SourceUnreachable, match=r"^Connection reset by peer in the TLS .*is this port for TLS\?$"):
+            await Connection.open("127.0.0.1", port, 10.0, tls=ssl.create_default_context())
 
 
 async def test_new_work_waits_for_no_task_to_be_woken() -> None:
