@@ -486,7 +486,7 @@ def test_a_hundred_refused_shares_get_a_few_lines_of_the_log_and_a_count() -> No
     refused = Answer(1, accepted=False, block=False, reason=Reason.OTHER, text="no")
     with capture_logs() as logs:
         for _ in range(100):
-            engine._log(Answered("pool", refused))
+            engine._handle(Answered("synthetic:", refused))
         engine.stop()
         assert run(engine).ok
     told = [entry for entry in logs if entry["event"] == "share_rejected"]
