@@ -262,6 +262,19 @@ def test_a_pool_left_for_silence_gives_way_on_its_next_connection_too() -> None:
     assert bench.served == "first"
 
 
+def test_the_refusal_of_a_bare_block_ends_no_trial() -> None:
+    bench = Bench(sick={"first"})
+    bench(SourceDown("first", "it answered nothing", unanswered=True))
+    bench(SourceUp("first"))
+    bench(NewJob(a_job(source="first", session=2, share_target=1000, network_target=EASY), replace=True))
+    bench.mine(int(FIRST_REST_S) + 30)
+    assert bench.found["first"] >= 29, "the trial lasts until a share is on its way"
+    assert bench.served == "first"
+    bench(a_found(bench.manager.served or a_job(), 1000, 0))
+    bench.mine(int(PROOF_S) + 1)
+    assert bench.served == "second"
+
+
 def test_an_ordinary_loss_of_the_connection_is_no_reason_for_distrust() -> None:
     bench = Bench()
     bench(SourceDown("first", "closed"))
