@@ -9,7 +9,7 @@ import pytest
 from backends.asic.boards.board import Nonce
 from backends.asic.driver import HASHES, Controls, Driver, Terms
 from backends.asic.health import Health, Silence
-from backends.base import Hit, Verdict, Work
+from backends.base import DeviceFault, Hit, Verdict, Work
 from backends.testing import FakeFeed, Template
 from tests.backends.asic.fake_board import GAMMA, FakeBoard
 
@@ -52,6 +52,16 @@ class Rig:
         self.driver._found(Nonce(work, hit.nonce, hit.version, hit.ntime, 0, 0))
         return self.feed.total - before
 
+    def falls_silent(self, *, after_a_result: bool = False) -> bool:
+        """Start the chips, let them find nothing for a while; whether the driver wants to start them anew."""
+        health = self.driver.health = Health(GAMMA, self.now, Silence(due=20.0, least_s=5.0))
+        if after_a_result:
+            health.good(0, 0, self.now)
+            assert not self.driver._judge(health, self.now)
+        self.now += 30.0
+        health.hashed(1.0, self.now)
+        return self.driver._judge(health, self.now)
+
 
 def candidates(work: Work) -> Iterator[Hit]:
     for nonce in range(1 << 20):
@@ -88,3 +98,13 @@ def test_the_former_ticket_is_forgotten_when_its_last_results_must_have_come(rig
     rig.finds(work, between=(HARDER, EASIER))
     assert rig.feed.verdicts[Verdict.WRONG] == 1
     assert rig.driver.health is not None and rig.driver.health.wrong == 1
+
+
+def test_chips_that_fall_silent_for_the_fourth_time_in_a_row_are_given_up(rig: Rig) -> None:
+    assert [rig.falls_silent() for _ in range(3)] == [True] * 3
+    with pytest.raises(DeviceFault, match="also after 3 starts anew"):
+        rig.falls_silent()
+
+
+def test_chips_that_find_something_between_their_silences_are_started_anew_each_time(rig: Rig) -> None:
+    assert all(rig.falls_silent(after_a_result=True) for _ in range(10))
