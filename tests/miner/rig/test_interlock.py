@@ -77,6 +77,18 @@ def test_a_contact_is_closed_only_once_it_has_settled_and_open_at_once() -> None
     assert contact.handle(Reading("it says '0'", 2.6), 2.6) == [Opened("it says '0'")], "for another reason, again"
 
 
+def test_a_contact_that_bounces_settles_anew_after_each_bounce() -> None:
+    contact, now = Contact(0.0), 0.0
+    for _ in range(20):
+        now += READ_S
+        assert contact.handle(Reading(None, now), now) == []
+        now += READ_S
+        contact.handle(Reading("it says '0'", now), now)
+    assert contact.handle(Reading(None, now + READ_S), now + READ_S) == []
+    now += READ_S + SETTLED_S
+    assert contact.handle(Reading(None, now), now) == [Closed()]
+
+
 def test_a_closed_contact_that_is_not_heard_of_any_more_is_open() -> None:
     contact = Contact(0.0)
     last = Reading(None, 1.0)
