@@ -292,6 +292,17 @@ def test_a_source_that_raises_no_alarm_of_its_own_is_distrusted_when_a_share_wai
     assert bench.served == "second"
 
 
+def test_a_source_that_comes_back_has_the_whole_time_for_shares_of_before() -> None:
+    bench = Bench(frozen={"first"})
+    bench.mine(1)
+    bench(SourceDown("first", "closed"))
+    bench.mine(int(SILENT_S) - 5)
+    bench(SourceUp("first"))
+    bench(NewJob(a_job(source="first"), replace=False))
+    bench.mine(10)
+    assert (bench.served, bench.told(Distrust)) == ("first", [])
+
+
 @pytest.mark.parametrize("trouble", ["sick", "frozen"])
 def test_the_only_pool_is_mined_on_and_called_out(trouble: str) -> None:
     bench = Bench(names=("only",), sick={"only"} if trouble == "sick" else set(), frozen={"only"})
