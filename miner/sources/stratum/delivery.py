@@ -35,6 +35,7 @@ from miner.work.share import Answer, Reason, Share
 HELD_SHARES = 4096
 WORKER_S = 10.0  # how long shares wait for a device's own worker to be taken
 FIRST_DIFFICULTY = 1.0  # until the pool sets one
+PROVED_AGAIN_S = 10.0  # between two lines about shares that were refused though they had been checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Delivery:
         self._begun: OrderedDict[int, None] = OrderedDict()  # jobs that had a share sent
         self._resent: OrderedDict[int, None] = OrderedDict()  # shares that may have arrived before
         self._tried_both: OrderedDict[int, None] = OrderedDict()  # blocks, by share id
+        self._proved_told_at = float("-inf")  # when a refusal of a proved share was last logged
+        self._proved_untold = 0  # such refusals since
 
     @property
     def quiet(self) -> bool:
@@ -264,16 +267,17 @@ class Delivery:
             if self._send_otherwise(channel, submission, reason, sent.at):
                 return effects
         effects.append(self._answer(share, reason, answer.text, sent.at))
-        return [*effects, *self._act_on(channel, submission, reason, answer.text)]
+        return [*effects, *self._act_on(channel, submission, reason, answer.text, now)]
 
-    def _act_on(self, channel: Channel, submission: Submission, reason: Reason | None, text: str) -> list[Effect]:
+    def _act_on(
+        self, channel: Channel, submission: Submission, reason: Reason | None, text: str, now: float
+    ) -> list[Effect]:
         share = submission.share
         match reason:
             case Reason.LOW_DIFFICULTY if share.hash > share.job.share_target:
                 return [Say("warning", "bare_block_refused", {"job": share.job.key, "text": text})]
             case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
-                fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
-                return [Say("warning", "share_refused_though_proved", fields)]
+                return self._tell_proved(share, reason, now)
             case Reason.UNAUTHORIZED if submission.params[0] != self._options.worker().user:
                 return channel.judge_worker(share.device, text, accepted=False)
             case Reason.UNAUTHORIZED if not channel.authorized_again:
@@ -284,6 +288,16 @@ class Delivery:
             case Reason.NOT_SUBSCRIBED:
                 return [Leave(Ending.NOT_SUBSCRIBED, text)]
         return []
+
+    def _tell_proved(self, share: Share, reason: Reason, now: float) -> list[Effect]:
+        """A pool that refuses everything gets a line every PROVED_AGAIN_S, which counts those in between."""
+        if now - self._proved_told_at < PROVED_AGAIN_S:
+            self._proved_untold += 1
+            return []
+        more = {"more": self._proved_untold} if self._proved_untold else {}
+        self._proved_told_at, self._proved_untold = now, 0
+        fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
+        return [Say("warning", "share_refused_though_proved", {**fields, **more})]
 
     def _learn(self, channel: Channel, submission: Submission, reason: Reason | None) -> list[Effect]:
         """What an answer says about version bits: a refusal as too easy counts where the share is hard enough."""

@@ -467,6 +467,18 @@ def test_each_share_is_answered_once_with_its_reason(reply: dict[str, Any], reas
     assert (answer.accepted, answer.reason) == (reason is None, reason)
 
 
+def test_shares_that_are_refused_though_proved_are_counted_in_a_line_every_ten_seconds() -> None:
+    table = joined()
+    job = easy(table)
+    for number in range(30):
+        (request,) = table.submit(share_of(job, number.to_bytes(4, "little")))
+        table.answer(request, None, LOW)
+        table.now += 1.0
+    told = [effect.fields for effect in table.effects if isinstance(effect, Say)]
+    assert [fields.get("more") for fields in told] == [None, 9, 9]
+    assert len(table.answers) == 30
+
+
 def test_a_bare_block_that_a_pool_refuses_is_called_one() -> None:
     table = joined()
     table.say(notice("mining.set_difficulty", 1e6), notify(nbits="207fffff"))
