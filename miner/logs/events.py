@@ -331,7 +331,9 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "The share log could not be opened anew; the earlier file is written on.", _DISK
         ),
         "share_log_not_written": _error("The share log cannot be written. It is tried again.", _DISK),
-        "share_refused_though_proved": _warning("A pool refused a share that was checked before it was sent."),
+        "share_refused_though_proved": _warning(
+            "A pool refused a share that was checked before it was sent. `more` counts those since the last line."
+        ),
         "share_rejected": _warning(
             "A pool or node refused a share; `reason` and `text` say why. `more` counts further ones."
         ),
