@@ -147,7 +147,7 @@ class AsicBackend:
     def trip(self, info: DeviceInfo, reason: str) -> None:
         """Record a cut-off from outside, as the board's supervisor records its own; the third in an hour latches."""
         key = self._plugged(info).key
-        self._latches.trip(key)
+        self._latches.trip(key, reason)
         latching = (self._patience or Patience()).latching(reason, self._latches.ages_s(key))
         if latching is not None:
             self._latches.latch(key, latching)

@@ -225,17 +225,18 @@ class _Run:
                 board.close()
 
     def _turn_off(self, board: Board) -> bool:
-        """Whether it is off."""
-        self.not_off = None
+        """Whether it is off. A reason why it is not is logged once, though attempts come each second."""
+        reason: str | None = None
         try:
             board.off()
         except DeviceGone:  # unplugged, and so without power
-            return True
+            pass
         except Exception as error:  # noqa: BLE001  whatever it is, the next attempt must come
-            self.not_off = str(error) or type(error).__name__
-            self._log("asic_not_off", reason=self.not_off)
-            return False
-        return True
+            reason = str(error) or type(error).__name__
+        before, self.not_off = self.not_off, reason
+        if reason is not None and reason != before:
+            self._log("asic_not_off", reason=reason)
+        return reason is None
 
     def telemetry(self) -> Telemetry:
         driver, values = self._driver, self._readings.values

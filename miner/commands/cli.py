@@ -242,7 +242,7 @@ def _ledger(configuration: Configuration, *, as_json: bool) -> int:
 
 
 def _off(configuration: Configuration) -> int:
-    from miner.commands.off import turn_off  # noqa: PLC0415  as above
+    from miner.rig.off import turn_off  # noqa: PLC0415  as above
 
     outcomes = list(turn_off(configuration, os.environ))
     for sentence, is_off in outcomes:
@@ -253,7 +253,7 @@ def _off(configuration: Configuration) -> int:
 
 
 def _unlatch(configuration: Configuration, serial: str) -> int:
-    from miner.commands.off import unlatch  # noqa: PLC0415  as above
+    from miner.rig.off import unlatch  # noqa: PLC0415  as above
 
     try:
         was = unlatch(configuration, os.environ, serial)

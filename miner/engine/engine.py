@@ -25,9 +25,10 @@ from miner.chain.target import Target
 from miner.engine.dropped_blocks import DroppedBlockLog
 from miner.engine.keeper import LOOK_S, Keeper
 from miner.engine.metering import Metering
+from miner.engine.refused_shares import RefusedShares
+from miner.engine.telling import tell_alarm, tell_event, tell_refused
 from miner.engine.views import device_view, source_view
 from miner.sources.base import Source
-from miner.telemetry.alarm import Alarm, Severity, Stage
 from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import WINDOWS_S, Snapshot
 from miner.work.events import (
@@ -41,9 +42,7 @@ from miner.work.events import (
     MiningBegan,
     Retire,
     Serve,
-    SourceDown,
     SourceFailed,
-    SourceUp,
     Submit,
     Tick,
     Trust,
@@ -51,7 +50,6 @@ from miner.work.events import (
 from miner.work.feed import DeviceFeed
 from miner.work.lease import Leases
 from miner.work.manager import Manager
-from miner.work.share import Reason
 from miner.work.watch import DeviceWatch, Patience
 
 log = structlog.get_logger(__name__)
@@ -95,6 +93,7 @@ class Engine:
         self._wall = wall
         self._leases = Leases()
         self._dropped = DroppedBlockLog(clock)
+        self._refused = RefusedShares()
         self._keepers: dict[str, Keeper] = {}
         self._holds: dict[str, str] = {}  # name -> sentence for the operator
         self._holding = threading.Lock()  # guards the two above: every device that is added is held as the others are
@@ -249,6 +248,7 @@ class Engine:
             if self._tasks:
                 await asyncio.wait(self._tasks.values())
             self._dropped.flush()
+            tell_refused(self._refused.flush())
             self._show(self._take_snapshot())
         return self._result
 
@@ -258,6 +258,7 @@ class Engine:
             self._look_for_the_beginning()
             self._tick()
             self._dropped.tick()
+            tell_refused(self._refused.tick(self._clock()))
             if self._clock() - shown >= SNAPSHOT_S:
                 shown = self._clock()
                 self._show(self._take_snapshot())
@@ -344,7 +345,7 @@ class Engine:
             if isinstance(event, Found):
                 self._lose(event, "its source was taken out before")
             return
-        self._log(event)
+        tell_event(event, self._manager.pending, self._refused, self._clock())
         if self._share_log and isinstance(event, Answered):
             self._share_log.answered(event.answer)
         self._do(self._manager.handle(event, self._clock()))
@@ -376,39 +377,12 @@ class Engine:
         if found.hash <= found.job.network_target:
             self._dropped.tell(BlockDropped.of(Fate.LOST, found, reason))
 
-    def _log(self, event: Event) -> None:
-        match event:
-            case Answered(source, answer):
-                share = self._manager.pending.get(answer.share_id)
-                height = share.job.height if share else None
-                details: dict[str, object] = {"source": source}
-                if height is not None:
-                    details["height"] = height
-                if share is not None and (share.block or answer.block):
-                    details["block"] = f"{share.hash:064x}"
-                if answer.accepted:
-                    log.info("block_accepted" if answer.block else "share_accepted", **details)
-                    return
-                details |= {"reason": answer.reason, "text": answer.text}
-                if not answer.block:
-                    log.warning("share_rejected", **details)
-                elif answer.reason is Reason.STALE:  # another block was faster
-                    log.warning("block_rejected", **details)
-                else:
-                    log.error("block_rejected", **details)
-            case SourceUp(source):
-                log.info("source_up", source=source)
-            case SourceDown(source, reason):
-                log.warning("source_down", source=source, reason=reason)
-            case SourceFailed(source, reason):
-                log.error("source_failed", source=source, reason=reason)
-
     # ---- what can be seen
 
     def _show(self, snapshot: Snapshot) -> None:
         if self._alarms:
             for alarm in self._alarms.handle(snapshot):
-                _log_alarm(alarm)
+                tell_alarm(alarm)
             snapshot = replace(snapshot, alarms=self._alarms.standing())
         self._latest = snapshot
         for watcher in self._watchers:
@@ -442,14 +416,6 @@ class Engine:
         if self._metering is None:
             return snapshot
         return self._metering.handle(snapshot, {name: keeper.seen_at for name, keeper in self._keepers.items()})
-
-
-def _log_alarm(alarm: Alarm) -> None:
-    if alarm.stage is Stage.RESOLVED:
-        log.info("alarm_over", alarm=alarm.rule, subject=alarm.subject)
-        return
-    level = {Severity.INFO: log.info, Severity.WARNING: log.warning, Severity.CRITICAL: log.error}[alarm.severity]
-    level("alarm", alarm=alarm.rule, subject=alarm.subject, text=alarm.detail)
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -130,7 +130,8 @@ class Keeper:
         finally:
             self._bring_down()
             if self._device is None:
-                self._telemetry = replace(self._telemetry, state=State.OFF, power_w=None)
+                fault = None if self._why_held() else self._telemetry.fault  # that it did not go off is over
+                self._telemetry = replace(self._telemetry, state=State.OFF, fault=fault, power_w=None)
 
     def _step(self) -> None:
         if (why := self._why_held()) is not None:
@@ -152,7 +153,7 @@ class Keeper:
         self._to_start = True
         self._bring_down()
         if self._device is None:
-            self._telemetry = Telemetry(State.PAUSED, fault=why)
+            self._telemetry = Telemetry(State.PAUSED, activity=why)  # a hold is wanted: no fault, and no alarm
         else:
             self._telemetry = Telemetry(State.SICK, fault=f"it does not go off ({self._not_off}): {why}")
         self._seen_at = self._clock()

@@ -122,7 +122,7 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "block_displaced": _warning("A node no longer builds on a block of this miner that it had accepted."),
         "block_found": _info("A block was found and written to the journal."),
-        "block_given_up": _warning("A block was refused for good by every node that it was sent to."),
+        "block_given_up": _warning("A further node did not take a block in ten minutes; another node has answered it."),
         "block_kept": _warning(
             "A block in the journal belongs to another chain than the node follows; it stays there.",
             "Point `--pool` at a node of that chain.",
@@ -142,7 +142,7 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "A block was refused. Warning: another block was faster. Error: for any other reason.",
             "Look at its reason: the node's or pool's, or this miner's fault.",
         ),
-        "block_restored": _warning("A node builds again on a block of this miner that it had left."),
+        "block_restored": _info("A node builds again on a block of this miner that it had left."),
         "block_resubmitted": _info("A block of an earlier run that nobody had answered is sent again."),
         "block_unanswered": _warning(
             "Nobody waits any longer for the answer to a block that was handed in; `reason` says why."
@@ -332,7 +332,9 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "share_log_not_written": _error("The share log cannot be written. It is tried again.", _DISK),
         "share_refused_though_proved": _warning("A pool refused a share that was checked before it was sent."),
-        "share_rejected": _warning("A pool or node refused a share; `reason` and `text` say why."),
+        "share_rejected": _warning(
+            "A pool or node refused a share; `reason` and `text` say why. `more` counts further ones."
+        ),
         "share_unsound": _error("A share did not pass the check before it is sent, and was held back.", "Report it."),
         "shares_lost": _warning(
             "Shares under way were lost with a pool's session; their number and difficulty are given."

@@ -13,13 +13,13 @@ import structlog
 
 from backends.base import BackendError, Guarded, Host, PowerSwitch
 from miner.commands.arguments import parse
-from miner.commands.off import state_folder, turn_off_found
 from miner.config import ConfigError, load
 from miner.logs import output as logs
 from miner.logs.events import teller
 from miner.rig import guard_notice
 from miner.rig.guard_notice import Notice
 from miner.rig.inventory import Inventory, take_inventory
+from miner.rig.off import state_folder, turn_off_found
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
     reader thread   reads the file every `READ_S`; a file system that hangs hangs this thread and nothing else
     judge thread    holds all devices while the contact is open, and takes back the hold once it is closed
 
-    OPEN --- closed in every reading for `SETTLED_S` ---> CLOSED
+    OPEN --- closed in every reading for `SETTLED_S`, longer after each bounce ---> CLOSED
     CLOSED --- one other reading, or none for `SILENT_S` ---> OPEN
 
 The file may be the value of an input contact in sysfs, as `/sys/class/gpio/gpio17/value`, or one that a program writes.
@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 HOLD = "interlock"  # the name of its hold
 READ_S = 0.2
 SETTLED_S = 0.5  # a contact that bounces must not start devices
+SETTLED_LONGEST_S = 30.0
+STEADY_S = 60.0  # a contact that opens sooner after it has closed has bounced
+AGAIN_S = 10.0  # between two lines that only give another reason for an open contact
 SILENT_S = 2.0  # a read that takes longer counts as open
 UNREAD = "it was not read yet"
 _CLOSED = (b"1", b"closed")
@@ -57,26 +60,37 @@ class Closed:
 
 
 class Contact:
-    """The state machine. It begins open."""
+    """The state machine. It begins open.
+
+    Each bounce doubles the time for which the contact must then stay closed, so that devices are not switched all day.
+    """
 
     def __init__(self, now: float) -> None:
         self.why_open: str | None = UNREAD
         self._began = now
         self._closed_since: float | None = None
+        self._closed_at: float | None = None  # when devices were last allowed to run
+        self._settled_s = SETTLED_S
 
     def handle(self, reading: Reading | None, now: float) -> list[Opened | Closed]:
         """What changes with the last finished reading; None before the first."""
         why = self._why(reading, now)
         if why is not None:
             self._closed_since = None
+            if self.why_open is None:
+                self._opened(now)
             changed, self.why_open = why != self.why_open, why
             return [Opened(why)] if changed else []
         if self._closed_since is None:
             self._closed_since = now
-        if self.why_open is None or now - self._closed_since < SETTLED_S:
+        if self.why_open is None or now - self._closed_since < self._settled_s:
             return []
-        self.why_open = None
+        self.why_open, self._closed_at = None, now
         return [Closed()]
+
+    def _opened(self, now: float) -> None:
+        bounced = self._closed_at is not None and now - self._closed_at < STEADY_S
+        self._settled_s = min(2 * self._settled_s, SETTLED_LONGEST_S) if bounced else SETTLED_S
 
     def _why(self, reading: Reading | None, now: float) -> str | None:
         if now - (self._began if reading is None else reading.at) > SILENT_S:
@@ -138,6 +152,8 @@ class Interlock:
         self._contact = Contact(clock())
         self._last: Reading | None = None
         self._untold: SimpleQueue[Opened | Closed] = SimpleQueue()
+        self._told_open_at: float | None = None  # when the log last gave a reason; None: it calls the contact closed
+        self._other_reason: str | None = None  # that waits for its line
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -167,13 +183,26 @@ class Interlock:
             self._untold.put(effect)
 
     def tell(self) -> None:
-        """Log what has changed since the last call. The judge does not: a terminal that is held up would hold it up."""
+        """Log what has changed since the last call. The judge does not: a terminal that is held up would hold it up.
+
+        A contact whose file says something else with every reading is told of every `AGAIN_S`.
+        """
         while not self._untold.empty():
             match self._untold.get():
                 case Opened(why):
-                    log.warning("interlock_open", path=str(self._path), reason=why, text="all devices are kept off")
+                    self._other_reason = why
+                    if self._told_open_at is None:
+                        self._tell_open(why)
                 case Closed():
+                    self._told_open_at = self._other_reason = None
                     log.info("interlock_closed", path=str(self._path), text="devices may run")
+        other, told_at = self._other_reason, self._told_open_at
+        if other is not None and told_at is not None and self._clock() - told_at >= AGAIN_S:
+            self._tell_open(other)
+
+    def _tell_open(self, why: str) -> None:
+        self._told_open_at, self._other_reason = self._clock(), None
+        log.warning("interlock_open", path=str(self._path), reason=why, text="all devices are kept off")
 
     def _apply(self, effect: Opened | Closed) -> None:
         match effect:

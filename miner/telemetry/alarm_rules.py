@@ -7,7 +7,7 @@
 | device-hot | device | a temperature is over `hot_c` |
 | rate-low | device | its minute's rate is under `rate_ratio` of what is expected of it |
 | hits-missing | device | in a quarter of an hour its hashes gave less than half of the hits due, beyond coincidence |
-| rejects-high | pool | more than `reject_ratio` of the last answers are refusals, stale ones included |
+| rejects-high | pool | more than `reject_ratio` of the last shares were refused, stale ones included, or not answered |
 | pool-down | pool | it is not connected, or sends no work, or has failed |
 | pool-behind | pool | its jobs extend a block that another pool has moved on from |
 | pool-no-credit | pool | it answers no share, or refuses every one |
@@ -238,7 +238,7 @@ class RejectRatio:
     def look(self, snapshot: Snapshot) -> Findings:
         lately = self._lately.added({source.name: _answers(source) for source in snapshot.sources}, snapshot.now)
         return {
-            name: f"it refused {bad} of the last {good + bad} shares"
+            name: f"it accepted {good} of the last {good + bad} shares"
             for name, (good, bad) in lately.items()
             if good + bad >= _FEWEST_ANSWERS and bad > self.limit * (good + bad)
         }

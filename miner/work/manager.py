@@ -404,9 +404,10 @@ class Manager:
         self._shares[found.device] += 1
         source.account = source.account.sent()
         source.probation.sent(now)
-        if (lost := self._outbox.crowded_out()) is not None:
-            self._abandon(lost)
-        return [Submit(share)]
+        if (lost := self._outbox.crowded_out()) is None:
+            return [Submit(share)]
+        self._abandon(lost)
+        return [Submit(share), *_unanswered([lost], "too many others wait for an answer")]
 
     def _worth_sending(self, found: Found, now: float, *, block: bool, stale: bool) -> bool:
         """Shares of living jobs always; a hit that is nothing but a block, unless its parent has one of ours.

@@ -106,7 +106,11 @@ OPTIONAL_STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class HangsUpOn:
-    """Ends the connection for each optional question of these; `how`: close, error (and close), late (8 s) or deaf."""
+    """Ends the connection for each optional question of these.
+
+    `how`: close, error (and close), late (close after 8 s), deaf (nothing more is said), or unread (nothing more is
+    read, and jobs go on being sent).
+    """
 
     names: frozenset[str]
     how: str = "close"
@@ -122,6 +126,9 @@ class HangsUpOn:
                 return
             case "deaf":
                 session.muted = True
+                return
+            case "unread":
+                session.unread = True
                 return
             case "error":
                 session.refuse(call.message, 20, "Unknown method")

@@ -421,6 +421,19 @@ def test_what_is_pending_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     assert dict(desk.account().rejected) == {Reason.UNANSWERED: 3}
 
 
+def test_a_block_whose_answer_is_not_awaited_because_too_many_blocks_wait_is_handed_in_and_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "PENDING_SHARES", 1)
+    desk.share(desk.up(job=a_job(network_target=1000)), 0, 1000)
+    second = a_job(network_target=1000, prev_hash=bytes(32))
+    desk(NewJob(second, replace=True))
+    submit, dropped = desk(a_found(second, 900, 1))
+    assert isinstance(submit, Submit) and submit.share.hash == 900
+    assert dropped == BlockDropped(Fate.UNANSWERED, "pool", "cpu:0", None, 900, "too many others wait for an answer")
+    assert len(desk.manager.pending) == 1
+
+
 def test_connecting_again_is_counted_and_connecting_is_not(desk: Desk) -> None:
     desk(SourceUp("pool"))
     desk(SourceUp("pool"))

@@ -150,9 +150,10 @@ class NodeSource:
                 case protocol.Warn(name, text):
                     log.warning(name, source=self.name, text=text)
                 case Displaced(block):
-                    self._tell_own("block_displaced", block, "the node does not build on this block of ours any more")
+                    text = "the node does not build on this block of ours any more"
+                    log.warning("block_displaced", **self._of(block), text=text)
                 case Restored(block):
-                    self._tell_own("block_restored", block, "the node builds on this block of ours again")
+                    log.info("block_restored", **self._of(block), text="the node builds on this block of ours again")
                 case SourceUp() | SourceDown() | SourceFailed() | NewJob() | Answered():
                     self._tell(effect)
                     self._post(effect)
@@ -215,8 +216,8 @@ class NodeSource:
                 log.info("node_ready", source=self.name)
                 self._deliver(delivery.Reachable(self.name))
 
-    def _tell_own(self, event: str, block: OwnBlock, text: str) -> None:
-        log.warning(event, source=self.name, height=block.height, block=display(block.hash), text=text)
+    def _of(self, block: OwnBlock) -> dict[str, object]:
+        return {"source": self.name, "height": block.height, "block": display(block.hash)}
 
     # ---- blocks
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from miner.chain.target import Target
 from miner.sources.net.allowance import Allowance
+from miner.sources.stratum.brake import Brake
 from miner.sources.stratum.errors import ShareUnsound
 from miner.sources.stratum.job import Announced
 from miner.sources.stratum.messages import MAX_TEXT
@@ -80,10 +81,13 @@ class Channel:
     asked: dict[str, float] = field(default_factory=dict)  # device -> since when that is being found out
 
     def judge_worker(self, device: str, text: str, *, accepted: bool) -> list[Effect]:
-        """The pool has said whether it takes this device's own worker."""
+        """Note whether the pool takes this device's own worker. A refusal that is repeated is said once."""
+        known = self.workers.get(device)
         self.workers[device] = accepted
         self.asked.pop(device, None)
-        return [] if accepted else [Say("warning", "worker_refused", {"device": device, "text": text})]
+        if accepted or known is False:
+            return []
+        return [Say("warning", "worker_refused", {"device": device, "text": text})]
 
     def tick(self, now: float) -> list[Effect]:
         """Silence means no, until an answer comes after all."""
@@ -100,6 +104,7 @@ class Delivery:
         self.bits = VersionBits(options.version_bits, options.learnt_bits or Style.DIFFERENCE)
         self.allowance = Allowance(options.share_rate, options.share_burst)
         self.patience = Patience()
+        self._brake = Brake()
         self._ledger = Ledger()
         self._held: deque[tuple[Share, float]] = deque()  # with when it came
         self._session = 0  # whose jobs the pool knows
@@ -196,6 +201,8 @@ class Delivery:
 
     def _try(self, share: Share, channel: Channel | None, now: float) -> list[Effect] | None:
         """Send one share, or answer it; None to hold it."""
+        if self._is_dead(share) and share.id in self._resent:
+            return [self._answer(share, Reason.UNANSWERED, "no answer came before its job was replaced")]
         if self._is_dead(share):
             return [self._answer(share, Reason.STALE, "its job was replaced before it was sent")]
         if self._is_late(share, share.found_at, now) and share.id in self._resent:
@@ -258,20 +265,27 @@ class Delivery:
             reason = None  # it was taken the first time, and only the answer was lost
         effects: list[Effect] = []
         if submission.ambiguous:
-            effects += self._learn(channel, submission, reason)
+            effects += self._learn(channel, submission, reason, now)
             if self._send_otherwise(channel, submission, reason, sent.at):
                 return effects
         effects.append(self._answer(share, reason, answer.text, sent.at))
-        return [*effects, *self._act_on(channel, submission, reason, answer.text)]
+        return [*effects, *self._act_on(channel, submission, reason, answer.text, now)]
 
-    def _act_on(self, channel: Channel, submission: Submission, reason: Reason | None, text: str) -> list[Effect]:
+    def remark(self, event: str, fields: dict[str, Any], now: float) -> list[Effect]:
+        """Log a warning that a pool can cause as often as it likes; the brake decides whether it passes."""
+        passes = self._brake.passes(event, now)
+        return [] if passes is None else [Say("warning", event, fields | passes)]
+
+    def _act_on(
+        self, channel: Channel, submission: Submission, reason: Reason | None, text: str, now: float
+    ) -> list[Effect]:
         share = submission.share
         match reason:
             case Reason.LOW_DIFFICULTY if share.hash > share.job.share_target:
-                return [Say("warning", "bare_block_refused", {"job": share.job.key, "text": text})]
+                return self.remark("bare_block_refused", {"job": share.job.key, "text": text}, now)
             case Reason.LOW_DIFFICULTY | Reason.DUPLICATE:
                 fields = {"reason": reason, "hash": f"{share.hash:064x}", "target": f"{share.job.share_target:064x}"}
-                return [Say("warning", "share_refused_though_proved", fields)]
+                return self.remark("share_refused_though_proved", fields, now)
             case Reason.UNAUTHORIZED if submission.params[0] != self._options.worker().user:
                 return channel.judge_worker(share.device, text, accepted=False)
             case Reason.UNAUTHORIZED if not channel.authorized_again:
@@ -283,13 +297,18 @@ class Delivery:
                 return [Leave(Ending.NOT_SUBSCRIBED, text)]
         return []
 
-    def _learn(self, channel: Channel, submission: Submission, reason: Reason | None) -> list[Effect]:
-        """What an answer says about version bits: a refusal as too easy counts where the share is hard enough."""
+    def _learn(self, channel: Channel, submission: Submission, reason: Reason | None, now: float) -> list[Effect]:
+        """Learn from an answer how the pool reads version bits.
+
+        A refusal as of low difficulty counts only where the share is hard enough. A change-over that the brake holds
+        back is not remembered over restarts either: a pool must not make the miner write a file as often as it likes.
+        """
         hard_enough = submission.share.hash <= Target.from_difficulty(channel.difficulty).value
         low = reason is Reason.LOW_DIFFICULTY and hard_enough
-        if self.bits.answered(submission.style, accepted=reason is None, low=low):
-            return [Say("warning", "version_bits_changed_over", {"style": self.bits.style}), Learnt(self.bits.style)]
-        return []
+        if not self.bits.answered(submission.style, accepted=reason is None, low=low):
+            return []
+        said = self.remark("version_bits_changed_over", {"style": self.bits.style}, now)
+        return [*said, Learnt(self.bits.style)] if said else []
 
     def _send_otherwise(self, channel: Channel, submission: Submission, reason: Reason | None, at: float) -> bool:
         """A block that was refused for its version bits is sent once more in the other style: it may be the one."""

@@ -1,4 +1,4 @@
-"""Framing: bytes to JSON objects, one a line, and back; bounded on both sides, strict about what JSON is.
+"""Framing: bytes to JSON objects, one a line, and back. Lines are bounded in both directions.
 
     bytes in any pieces --> Lines.feed --> lines --> decode --> objects
                                             |          |
@@ -6,7 +6,7 @@
 
 Quirks met here (docs/quirks.md): CRLF and blank lines (several proxies), several messages in one segment (all), lines
 of more than 1,023 bytes close the connection (ckpool, of ours), NaN and 1e400 (Python's reader takes them for numbers),
-error texts in another encoding than UTF-8 (Chinese pools: GBK; others: Latin-1).
+error texts in another encoding than UTF-8 (Chinese pools: GBK; others: Latin-1; ISO-2022-JP has bare escapes).
 """
 
 from __future__ import annotations
@@ -104,4 +104,5 @@ def _short_int(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_short_int)
+# Not strict: a text may hold bare control characters, such as the escapes of ISO-2022-JP.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_short_int, strict=False)

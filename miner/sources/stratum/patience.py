@@ -44,8 +44,9 @@ class Patience:
         self._answers, self.silent_s, self._looked_at = 0, 0.0, None
 
     def answered(self, latency_s: float) -> None:
-        """The pool answered a share, so many seconds after it was sent."""
+        """Note that the pool answered a share, `latency_s` seconds after the share was sent."""
         self._latencies_s.append(latency_s)
+        self.silent_s = 0.0
         self._lost_in_a_row = 0
 
     def ends(self, now: float, *, answers: int, under_way: int) -> bool:

@@ -33,7 +33,7 @@ MASK_ANSWER_S = 10.0
 BAD_JOBS = 8  # in a row
 EARLY_JOBS = 16  # the newest that came before the connection was ready
 NO_WORK_S = 600.0  # connected without a job of late
-REMARKS = 20  # lines of log about one connection's oddities a minute
+ANSWERING_S = 1.0  # a pool that has answered nothing for so long, with shares under way, may be frozen
 _LOSSES = {  # the others have nothing to do with what the pool was asked
     Ending.CLOSED: Loss.CLOSED,
     Ending.NOT_SUBSCRIBED: Loss.CLOSED,
@@ -76,7 +76,7 @@ class _Connection:
     mask_asked_as: Question = Question.MASK
     to_ask: deque[Question] = field(default_factory=deque)  # once nothing else is under way
     warned: set[str] = field(default_factory=set)
-    remarks: deque[float] = field(default_factory=lambda: deque(maxlen=REMARKS))
+    left: bool = False  # a Leave went out: the connection is about to be closed, and nothing more is sent on it
 
 
 class Pool:
@@ -167,7 +167,9 @@ class Pool:
         if ending is Ending.NOT_SUBSCRIBED and connection.channel.joined:
             loss = Loss.OTHER  # said of a share
         ready = connection.ready_at is not None
-        left_out = self._questions.lost(loss, now, heard_at=client.heard_at, ready=ready)
+        # A pool whose receiving half has died goes on sending jobs: only its answers show up to when it listened.
+        heard_at = client.answered_at if ending is Ending.UNANSWERED else client.heard_at
+        left_out = self._questions.lost(loss, now, heard_at=heard_at, ready=ready)
         if not self._questions.asks(Question.RESUME):
             self._resume = None
         return left_out
@@ -189,34 +191,40 @@ class Pool:
     # ---- what the pool says
 
     def receive(self, data: bytes, now: float, wall: float) -> list[Effect]:
-        """Take bytes of the present connection; what to do. Never raises for what they are."""
+        """Take bytes of the present connection and return what to do. Never raises for what the bytes are."""
         connection = self._connection
-        if connection is None:
+        if connection is None or connection.left:
             return []
         self._note_asked(connection.client, now)
         effects: list[Effect] = []
         for event in connection.client.receive(data, now):
             effects += self._event(connection, event, now, wall)
-            if effects and isinstance(effects[-1], Leave):
+            if _leaves(connection, effects):
                 return effects
-        effects += self._question(connection, now)
+        effects += self._question(connection, now, spoke=True)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
     def tick(self, now: float, wall: float) -> list[Effect]:
-        """Time passed; a few times a second."""
+        """Note that time passed, a few times a second, and return what to do."""
         effects = self._delivery.expire(now)
         connection = self._connection
-        if connection is not None:
+        if connection is not None and not connection.left:
             for event in connection.client.tick(now):
                 effects += self._event(connection, event, now, wall)
             effects += connection.channel.tick(now)
             effects += self._watch(connection, now)
-            effects += self._question(connection, now)
             effects += self._delivery.silence(connection.channel, now)
+            if _leaves(connection, effects):
+                return effects
+            effects += self._question(connection, now, spoke=False)
         return [*effects, *self._delivery.send_held(self._channel, now)]
 
-    def _question(self, connection: _Connection, now: float) -> list[Effect]:
-        """Ask the next optional question, one at a time, so that a pool that hangs up shows which one it was."""
+    def _question(self, connection: _Connection, now: float, *, spoke: bool) -> list[Effect]:
+        """Ask the next optional question, one at a time, so that a pool that hangs up shows which one it was.
+
+        `spoke`: the pool has just said something. Only then is a question asked again that was left out before: a pool
+        that is silent already would seem to have gone deaf on it.
+        """
         questions, to_ask = self._questions, connection.to_ask
         self._note_asked(connection.client, now)
         effects: list[Effect] = [
@@ -227,7 +235,7 @@ class Pool:
             return effects
         while to_ask and not questions.busy(now):
             self._ask(connection, to_ask.popleft(), now)
-        if not to_ask:
+        if not to_ask and spoke and self._delivery.patience.silent_s < ANSWERING_S:
             again = questions.give_back(now, now - connection.ready_at)
             if again is not None:
                 self._ask(connection, again, now)
@@ -261,14 +269,14 @@ class Pool:
             case messages.ReconnectAsked(params):
                 return self._on_redirect(connection, list(params), now)
             case messages.ShowMessage(text):
-                return self._remark(connection, "pool_says", text, now)
+                return self._remark("pool_says", text, now)
             case messages.Complaint(code, text):
                 said = text if code is None else f"error {code}: {text}"
-                return self._remark(connection, "pool_complains", said, now)
+                return self._remark("pool_complains", said, now)
             case messages.Unknown(method, _):
-                return self._remark(connection, "method_unknown", method, now)
+                return self._remark("method_unknown", method, now)
             case protocol.Ignored(text):
-                return self._remark(connection, "line_ignored", text, now)
+                return self._remark("line_ignored", text, now)
             case protocol.MaskGranted(mask, again, refused):
                 if again:
                     self._questions.answered(connection.mask_asked_as, taken=not refused)
@@ -326,15 +334,11 @@ class Pool:
         decision = self._redirector.judge(params, connection.port, now)
         if isinstance(decision, Redirect):
             return [Leave(Ending.MOVED, f"to {decision.host}:{decision.port}", decision)]
-        return self._remark(connection, "redirect_refused", decision.text, now)
+        return self._remark("redirect_refused", decision.text, now)
 
-    def _remark(self, connection: _Connection, event: str, text: str, now: float) -> list[Effect]:
-        """A line of log, but a few a minute only."""
-        remarks = connection.remarks
-        if len(remarks) == REMARKS and now - remarks[0] < 60:
-            return []
-        remarks.append(now)
-        return [Say("warning", event, {"text": text})]
+    def _remark(self, event: str, text: str, now: float) -> list[Effect]:
+        """Log a warning that a pool can cause as often as it likes."""
+        return self._delivery.remark(event, {"text": text}, now)
 
     # ---- jobs
 
@@ -356,7 +360,7 @@ class Pool:
             connection.bad_jobs += 1
             if connection.bad_jobs >= BAD_JOBS:
                 return [Leave(Ending.NO_WORK, f"{connection.bad_jobs} bad jobs in a row, the last: {error}")]
-            return self._remark(connection, "job_refused", str(error), now)
+            return self._remark("job_refused", str(error), now)
         connection.bad_jobs = 0
         if made is None:
             connection.job_at = now  # it repeats itself, and so it lives
@@ -429,11 +433,11 @@ class Pool:
         mask &= self._options.version_mask
         job = connection.job
         connection.mask_ignored = again and job is not None and bool(mask & job.version)
-        if not again and not mask:
-            return []
         return self._grant(connection, mask, now)
 
     def _grant(self, connection: _Connection, mask: int, now: float) -> list[Effect]:
+        if not mask and connection.channel.granted is None:
+            return []  # no version rolling, as before: shares keep their five fields
         connection.channel.granted = mask
         job = connection.job
         if job is None or job.version_mask == mask & ~job.version:
@@ -464,7 +468,15 @@ class Pool:
 
     @property
     def _channel(self) -> Channel | None:
-        return self._connection.channel if self._connection else None
+        """Where shares may be sent; None while the pool is away or about to be left."""
+        connection = self._connection
+        return connection.channel if connection and not connection.left else None
+
+
+def _leaves(connection: _Connection, effects: list[Effect]) -> bool:
+    """Return whether one of these effects ends the connection, and note that it does."""
+    connection.left = any(isinstance(effect, Leave) for effect in effects)
+    return connection.left
 
 
 def _unpaid(made: Made) -> str:

@@ -175,6 +175,7 @@ class StratumClient:
         self._bad_lines = 0
         self._extranonce_granted = False
         self.answers = 0  # how many of our requests were answered
+        self.answered_at = 0.0  # when the last of them was, or when the conversation began
 
     # ---- what can be read
 
@@ -218,7 +219,7 @@ class StratumClient:
 
     def start(self, now: float) -> None:
         """The connection stands: say the first thing."""
-        self._heard_at = now
+        self._heard_at = self.answered_at = now
         extensions, parameters = self._extensions()
         if extensions:
             questions = frozenset(_EXTENSIONS[extension] for extension in extensions)
@@ -311,7 +312,9 @@ class StratumClient:
 
     def _answered(self, answer: Answer, now: float) -> list[Event]:
         asked = self._asked.pop(answer.id, None)
-        self.answers += asked is not None
+        if asked is not None:
+            self.answers += 1
+            self.answered_at = now
         match asked:
             case None:
                 return [Ignored(f"an answer to a request that is not waiting: {answer.id}")]

@@ -161,7 +161,9 @@ def test_a_trip_from_outside_is_recorded_as_a_supervisors_and_the_third_within_a
     Latches(tmp_path, lambda: time.time() - 4000.0).trip("GSF1")
     for _ in range(2):
         backend.trip(info, "its miner was stopped")
-        assert backend.probe()[0].unusable is None, "the first one was longer ago than an hour"
+        [again] = backend.probe()
+        assert again.unusable is None, "the first one was longer ago than an hour"
+        assert again.resting is not None and again.resting.reason == "its miner was stopped"
     backend.trip(info, "its miner was stopped")
     assert "its miner was stopped; turned off 3 times within 60 minutes" in str(backend.probe()[0].unusable)
     assert len(Latches(tmp_path).ages_s("GSF1")) == 4

@@ -20,10 +20,10 @@ from miner.telemetry.alarm import Stage
 from miner.telemetry.alarm_rules import MINER, Thresholds, rules
 from miner.telemetry.alarms import Alarms
 from miner.telemetry.snapshot import Snapshot
-from miner.work.events import Finish, NewJob, SourceDown, SourceEvent, SourceFailed, SourceUp
+from miner.work.events import Answered, Finish, NewJob, SourceDown, SourceEvent, SourceFailed, SourceUp
 from miner.work.limits import Limits
 from miner.work.manager import Manager
-from miner.work.share import Share
+from miner.work.share import Answer, Reason, Share
 from miner.work.watch import Patience
 
 QUICK = Patience(silent_s=0.3, starting_s=0.3, tries=1, backoff_s=0.01, trial_s=0.05)
@@ -481,6 +481,19 @@ def test_a_snapshot_is_completed_by_metering_and_judged_by_alarms() -> None:
     assert last.telemetry.power_w is None, "what is off draws nothing that we know of"
 
 
+def test_a_hundred_refused_shares_get_a_few_lines_of_the_log_and_a_count() -> None:
+    engine = engine_for([easy_source()], [], Limits())
+    refused = Answer(1, accepted=False, block=False, reason=Reason.OTHER, text="no")
+    with capture_logs() as logs:
+        for _ in range(100):
+            engine._handle(Answered("synthetic:", refused))
+        engine.stop()
+        assert run(engine).ok
+    told = [entry for entry in logs if entry["event"] == "share_rejected"]
+    assert len(told) < 10
+    assert sum(1 + entry.get("more", 0) for entry in told) == 100
+
+
 def test_a_hold_puts_every_device_to_rest_also_one_that_is_added_later_and_its_end_wakes_them() -> None:
     early, late = SyntheticDevice("early"), SyntheticDevice("late")
     engine = engine_for([easy_source()], [early], Limits())
@@ -502,6 +515,7 @@ def test_a_hold_puts_every_device_to_rest_also_one_that_is_added_later_and_its_e
             held = engine._take_snapshot()
             mined_s = held.mining_s
             assert held.held == {"interlock": "the interlock is open"}
+            assert [device.telemetry.fault for device in held.devices] == [None, None]  # no alarm is raised for them
             await asyncio.sleep(0.02)
             assert engine._take_snapshot().mining_s == mined_s
             hashes = held.hashes

@@ -106,7 +106,7 @@ def in_state(keeper: Keeper, state: State) -> Callable[[], bool]:
     return lambda: keeper.telemetry.state is state
 
 
-def test_a_held_device_is_off_until_the_last_hold_is_released_and_says_why() -> None:
+def test_a_held_device_is_off_until_the_last_hold_is_released_and_has_no_fault() -> None:
     device = FakeDevice()
     with running(keeper_of(device)) as keeper:
         until(in_state(keeper, State.MINING))
@@ -114,9 +114,9 @@ def test_a_held_device_is_off_until_the_last_hold_is_released_and_says_why() -> 
         keeper.hold("stopped", "stopped by Ctrl-Z")
         assert keeper.rested(20)
         assert device.state is State.OFF
-        until(lambda: keeper.telemetry == Telemetry(State.PAUSED, fault="the interlock is open; stopped by Ctrl-Z"))
+        until(lambda: keeper.telemetry == Telemetry(State.PAUSED, activity="the interlock is open; stopped by Ctrl-Z"))
         keeper.release("interlock")
-        until(lambda: keeper.telemetry.fault == "stopped by Ctrl-Z")
+        until(lambda: keeper.telemetry.activity == "stopped by Ctrl-Z")
         assert device.calls == ["open", "start", "stop"]
         keeper.release("stopped")
         until(in_state(keeper, State.MINING))
@@ -167,8 +167,10 @@ def test_what_a_device_that_does_not_go_off_shows() -> None:
         until(in_state(keeper, State.MINING))
         keeper.hold("interlock", "open")
         until(lambda: keeper.telemetry == Telemetry(State.SICK, fault="it does not go off (stuck): open"))
+        keeper.end()
         device.refuses.clear()
         assert keeper.rested(20)
+    assert keeper.telemetry == Telemetry(State.OFF), "it went off after all"
 
 
 def test_a_driver_that_hangs_is_not_said_to_rest_and_its_device_is_sick() -> None:

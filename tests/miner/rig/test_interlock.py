@@ -14,9 +14,12 @@ from structlog.testing import capture_logs
 
 from miner.commands.cli import main
 from miner.rig.interlock import (
+    AGAIN_S,
     READ_S,
+    SETTLED_LONGEST_S,
     SETTLED_S,
     SILENT_S,
+    STEADY_S,
     UNREAD,
     Closed,
     Contact,
@@ -75,6 +78,26 @@ def test_a_contact_is_closed_only_once_it_has_settled_and_open_at_once() -> None
     assert contact.handle(Reading("it is empty", 2.2), 2.2) == [Opened("it is empty")]
     assert contact.handle(Reading("it is empty", 2.4), 2.4) == [], "said once"
     assert contact.handle(Reading("it says '0'", 2.6), 2.6) == [Opened("it says '0'")], "for another reason, again"
+
+
+def closed_after_s(contact: Contact, since: float) -> float:
+    """Open the contact and close it at once; return how long it had to stay closed until devices may run."""
+    contact.handle(Reading("it says '0'", since), since)
+    now = since
+    while not contact.handle(Reading(None, now), now):
+        now += READ_S
+    return round(now - since, 3)
+
+
+def test_a_contact_that_bounces_must_stay_closed_for_longer_each_time_and_a_steady_one_need_not() -> None:
+    contact, now, waits = Contact(0.0), 0.0, []
+    for _ in range(9):
+        waits.append(closed_after_s(contact, now))
+        now += waits[-1] + 1.0
+    assert waits[0] == pytest.approx(SETTLED_S, abs=READ_S)
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(SETTLED_LONGEST_S, abs=READ_S)
+    assert closed_after_s(contact, now + STEADY_S) == pytest.approx(SETTLED_S, abs=READ_S)
 
 
 def test_a_closed_contact_that_is_not_heard_of_any_more_is_open() -> None:
@@ -138,6 +161,24 @@ def test_devices_are_held_before_the_first_reading_and_as_the_file_says_from_the
     assert logs[1]["reason"] == "it says '0'"
 
 
+def test_a_file_that_says_something_else_with_every_reading_does_not_flood_the_log(tmp_path: Path) -> None:
+    words, now, devices = [""], [0.0], Devices()
+    interlock = Interlock(tmp_path / "value", devices, read=lambda _: words[0], clock=lambda: now[0])
+    with capture_logs() as logs:
+        interlock.start()
+        try:
+            for at in (0.0, 1.0, AGAIN_S - 0.1):
+                now[0], words[0] = at, f"it says '{at}'"
+                until(lambda: words[0] in devices.holds["interlock"])
+                interlock.tell()
+            now[0] = AGAIN_S
+            interlock.tell()
+            interlock.tell()
+        finally:
+            interlock.close()
+    assert [entry["reason"] for entry in logs] == ["it says '0.0'", f"it says '{AGAIN_S - 0.1}'"]
+
+
 def test_a_read_that_hangs_holds_the_devices(tmp_path: Path) -> None:
     devices, let_go, now = Devices(), threading.Event(), [0.0]
     reads: list[float] = []
@@ -159,7 +200,7 @@ def test_a_read_that_hangs_holds_the_devices(tmp_path: Path) -> None:
         until(lambda: "could not be read" in devices.holds.get("interlock", ""))
         let_go.set()
         until(lambda: len(reads) > 2)
-        now[0] += SETTLED_S
+        now[0] += 2 * SETTLED_S  # it has bounced
         until(lambda: not devices.holds)
     finally:
         let_go.set()

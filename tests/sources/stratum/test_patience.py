@@ -180,6 +180,15 @@ def test_patience_grows_over_silent_connections_to_a_limit_and_an_answer_resets_
     assert patience.limit_s == LEAST_S
 
 
+def test_an_answer_ends_the_silence_at_once() -> None:
+    patience = Patience()
+    for second in range(5):
+        patience.ends(float(second), answers=0, under_way=1)
+    assert patience.silent_s == 4.0
+    patience.answered(4.0)
+    assert patience.silent_s == 0.0
+
+
 def test_only_the_last_hundred_answers_count() -> None:
     patience = Patience()
     patience.answered(50.0)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.base import SourceMisconfigured
+from miner.sources.stratum.brake import LINES
 from miner.sources.stratum.delivery import Learnt, Leave, Say
-from miner.sources.stratum.pool import BAD_JOBS, EARLY_JOBS, MASK_ANSWER_S, NO_WORK_S, REMARKS
+from miner.sources.stratum.pool import BAD_JOBS, EARLY_JOBS, MASK_ANSWER_S, NO_WORK_S
 from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.questions import HANGS_UP_S
 from miner.sources.stratum.rolling import Style
@@ -315,13 +316,15 @@ def test_a_complaint_about_no_request_is_shown_with_its_number_and_words() -> No
     complaint = {"id": None, "result": None, "error": [-3, "Unknown method", None]}
     (effect,) = table.say(line(**complaint))
     assert effect == Say("warning", "pool_complains", {"text": "error -3: Unknown method"})
-    for _ in range(2 * REMARKS):
+    for _ in range(2 * LINES):
         table.say(line(**complaint))
-    assert table.said.count("pool_complains") == REMARKS
+    assert table.said.count("pool_complains") == LINES
     assert table.left is None
 
 
-@pytest.mark.parametrize("text", [b"\xfcbel", b"\xd6\xd8\xb8\xb4", b"\xd5\x5c", b"\\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "text", [b"\xfcbel", b"\xd6\xd8\xb8\xb4", b"\xd5\x5c", b"\\ud800", b"\x1b$B=E\x1b(B", b"a\tb"], ids=repr
+)
 def test_words_in_a_foreign_encoding_do_not_cost_a_share_its_verdict(text: bytes) -> None:
     table = joined()
     (request,) = table.submit(share_of(easy(table)))
@@ -577,7 +580,7 @@ def test_the_first_job_after_a_resumption_kills_shares_only_with_another_tip(tip
     table.say(line(id=request["id"], result=True, error=None) + notify("first", prev_hash=tip, clean=True))
     table.hear()
     assert len(submits(table)) == delivered
-    assert [answer.reason for answer in table.answers] == [Reason.STALE] * (1 - delivered)
+    assert [answer.reason for answer in table.answers] == [Reason.UNANSWERED] * (1 - delivered)
 
 
 def test_a_share_that_had_arrived_before_the_connection_was_lost_is_no_duplicate() -> None:
@@ -738,10 +741,10 @@ def test_a_redirection_leads_there_and_a_bad_one_is_said() -> None:
 def test_talkative_pools_do_not_fill_the_log() -> None:
     table = joined()
     table.say(*[notice("client.show_message", "hello \x1b[2J")] * 1000)
-    assert len(table.said) == REMARKS
+    assert len(table.said) == LINES
     table.now += 60
     table.say(notice("client.show_message", "again"))
-    assert len(table.said) == REMARKS + 1
+    assert len(table.said) == LINES + 1
 
 
 def test_nothing_said_holds_the_password() -> None:
@@ -846,3 +849,56 @@ def test_no_order_of_messages_raises_and_every_share_is_answered_at_most_once(wo
         table.hear()
     ids = [answer.share_id for answer in table.answers]
     assert len(ids) == len(set(ids))
+
+
+# ---- the end of a connection
+
+
+def test_a_connection_that_is_left_sends_nothing_more_and_shares_wait_for_the_next() -> None:
+    table = joined()
+    job = easy(table)
+    table.say(notice("client.reconnect", "", 4444, 5))
+    assert table.left is not None
+    assert table.submit(share_of(job)) == []
+    table.say(notify("2"))
+    table.tick(NO_WORK_S - 1)
+    assert len(table.jobs) == 1
+    assert [effect for effect in table.effects if isinstance(effect, Leave)] == [table.left]
+    assert table.hear() == []
+
+
+def test_one_connection_that_is_left_for_silence_counts_once_however_long_it_takes_to_close() -> None:
+    table = joined()
+    table.submit(share_of(easy(table)))
+    for _ in range(100):
+        table.tick(1.0)
+    leaves = [effect for effect in table.effects if isinstance(effect, Leave)]
+    assert [leave.ending for leave in leaves] == [Ending.UNANSWERED]
+
+
+def test_bad_jobs_before_the_connection_is_ready_end_it_once() -> None:
+    table = Table()
+    table.connect()
+    table.answer(table.requests[-1], None, [20, "no", None])
+    table.hear()
+    table.answer(table.last("mining.subscribe"), [[], "08000002", 4])
+    table.hear()
+    table.say(*[notify(str(number), nbits="00000000") for number in range(EARLY_JOBS)], notify("good"))
+    table.answer(table.last("mining.authorize"), True)
+    table.say(notify("late"))
+    assert table.left is not None and table.left.ending is Ending.NO_WORK
+    assert "late" not in [job.key for job in table.jobs]
+
+
+@pytest.mark.parametrize("says", ["refused", "mask of 0"])
+def test_a_pool_that_rolls_no_versions_when_asked_again_gets_shares_of_five_fields(says: str) -> None:
+    table = Table()
+    table.connect()
+    assert table.hang_up()  # it closed on configure
+    table.join()
+    ask = table.last("mining.configure")
+    granted = {"version-rolling": says != "refused", "version-rolling.mask": "00000000"}
+    table.answer(ask, granted)
+    table.hear()
+    (request,) = table.submit(share_of(easy(table)))
+    assert len(request["params"]) == 5

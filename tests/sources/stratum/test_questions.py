@@ -17,7 +17,7 @@ from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.questions import HANGS_UP_S, LATE_S, Loss, Question, Questions
 from miner.work.events import Answered, NewJob
 from miner.work.job import Job
-from tests.sources.stratum.talk import options, share_of
+from tests.sources.stratum.talk import Table, easy, methods, notify, options, share_of
 from tests.virtual.pool_faults import OPTIONAL, HangsUpOn
 from tests.virtual.pool_model import Pool as VirtualPool
 from tests.virtual.pool_session import Call, Session
@@ -334,7 +334,7 @@ def test_whatever_a_pool_hangs_up_on_it_is_mined_after_few_connections_and_asked
     assert world.asked == asked_beside(disliked)
 
 
-@pytest.mark.parametrize("how", ["late", "deaf"])
+@pytest.mark.parametrize("how", ["late", "deaf", "unread"])
 @pytest.mark.parametrize("names", ["version-rolling", "resume", "suggest", "subscribe-extranonce extranonce"])
 def test_a_question_that_a_pool_hangs_up_on_late_or_goes_deaf_on_is_left_out_as_well(names: str, how: str) -> None:
     disliked = frozenset(names.split())
@@ -345,3 +345,51 @@ def test_a_question_that_a_pool_hangs_up_on_late_or_goes_deaf_on_is_left_out_as_
     world.run(60)
     assert world.ended_by_fault == ended
     assert world.asked == asked_beside(disliked)
+
+
+def doubted(ending: Ending) -> Table:
+    """A pool that hung up on suggest_difficulty once, on a connection that stands: the question is due again."""
+    table = Table(options(suggest_difficulty=EASY))
+    table.join()
+    table.answer(table.last("mining.extranonce.subscribe"), True)
+    assert "mining.suggest_difficulty" in methods(table.hear())
+    table.hang_up(ending)
+    table.join()
+    table.answer(table.last("mining.extranonce.subscribe"), True)
+    table.hear()
+    return table
+
+
+def test_a_question_comes_back_only_once_the_pool_has_spoken() -> None:
+    table = doubted(Ending.CLOSED)
+    table.tick(HANGS_UP_S)
+    table.tick(100.0)
+    assert table.hear() == []
+    table.say(notify())
+    assert methods(table.hear()) == ["mining.suggest_difficulty"]
+
+
+def test_a_pool_that_is_silent_already_is_not_asked_again_and_the_question_is_not_blamed() -> None:
+    table = doubted(Ending.CLOSED)
+    table.submit(share_of(easy(table)))
+    for second in range(21):
+        table.say(notify(f"later {second}"))
+        table.tick(1.0)
+    assert table.left is not None and table.left.ending is Ending.UNANSWERED
+    assert "mining.suggest_difficulty" not in methods(table.hear())
+    table.hang_up(Ending.UNANSWERED)
+    assert "until the miner ends" not in str(table.effects)
+
+
+def test_a_pool_that_answers_nothing_from_a_question_on_is_not_asked_it_again_though_jobs_go_on() -> None:
+    table = Table(options(suggest_difficulty=EASY))
+    table.join()
+    table.answer(table.last("mining.extranonce.subscribe"), True)
+    assert "mining.suggest_difficulty" in methods(table.hear())
+    table.submit(share_of(easy(table)))
+    for second in range(21):
+        table.say(notify(f"later {second}"))
+        table.tick(1.0)
+    assert table.hang_up(Ending.UNANSWERED)
+    (said,) = [effect for effect in table.effects if isinstance(effect, Say)]
+    assert (said.event, said.fields["questions"]) == ("question_left_out", SUGGEST)

@@ -10,8 +10,8 @@ import pytest
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Kind
 from miner.books import state_dir
 from miner.books.state_dir import lock_device
-from miner.commands import off as switch
 from miner.commands.cli import main
+from miner.rig import off as switch
 from miner.rig.inventory import Found, Inventory
 
 TICKS = frozenset({Capability.FREQUENCY})
