@@ -23,13 +23,65 @@ BELOW = {
     "backends": {"native"},
     "miner": {"native", "backends"},
 }
-BELOW_IN_MINER = {
+# Every room of miner/ with the rooms that it may import. `__main__` is the door, `commands` stands at the top.
+BELOW_IN_MINER: dict[str, set[str]] = {
+    "printable": set(),
     "chain": set(),
-    "power": set(),
+    "logs": {"printable"},
+    "power": {"printable"},
     "work": {"chain"},
-    "sources": {"chain", "work"},
-    "telemetry": {"work"},
-    "ui": {"telemetry"},
+    "telemetry": {"printable", "work"},
+    "ui": {"printable", "telemetry"},
+    "sources": {"chain", "printable", "work"},
+    "config": {"chain", "printable", "telemetry"},
+    "books": {"chain", "printable", "sources", "telemetry", "work"},
+    "engine": {"books", "chain", "power", "sources", "telemetry", "work"},
+    "rig": {"books", "config", "engine", "logs", "printable"},
+    "assembly": {"books", "chain", "config", "engine", "power", "sources", "telemetry", "work"},
+    "metrics_guard": {"config", "telemetry"},
+}
+BELOW_IN_MINER["commands"] = {*BELOW_IN_MINER}
+BELOW_IN_MINER["__main__"] = {"commands"}
+# The same inside sources/, inside backends/ and inside the backends that have rooms.
+BELOW_IN_SOURCES: dict[str, set[str]] = {
+    "base": set(),
+    "scratch": set(),
+    "solo": set(),
+    "consensus": {"base", "scratch"},
+    "embedded": {"base", "consensus", "solo"},
+    "node": {"base", "solo"},
+    "net": {"base"},
+    "stratum": {"base", "net"},
+    "synthetic": {"base"},
+}
+BELOW_IN_BACKENDS: dict[str, set[str]] = {
+    **{name: set() for name in ("affinity", "base", "child", "duty", "kept", "private", "rates")},
+    "rectangle": {"base"},
+    "registry": {"base"},
+    "threaded": {"base"},
+    "kernels": {"base", "private"},
+    "testing": {"base", "threaded"},
+    "cpu": {"base", "child", "duty", "kept", "kernels", "rates", "rectangle", "threaded"},
+    "opencl": {"base", "child", "duty", "kept", "kernels", "private", "rates", "rectangle", "threaded"},
+    "asic": {"affinity", "base", "child", "kept", "kernels", "rates", "rectangle", "threaded"},
+}
+BELOW_IN_OPENCL: dict[str, set[str]] = {
+    "errors": set(),
+    "runtime": {"errors"},
+    "protocol": {"runtime"},
+    "listing": {"runtime"},
+    "sensors": {"protocol"},
+    "lister": {"errors", "listing", "runtime", "sensors"},
+    "worker": {"errors", "protocol", "runtime", "sensors"},
+    "device": {"listing", "protocol"},
+    "options": {"device"},
+    "backend": {"device", "listing", "options", "protocol", "runtime", "worker"},
+}
+ROOMS = {
+    "miner": BELOW_IN_MINER,
+    "miner.sources": BELOW_IN_SOURCES,
+    "backends": BELOW_IN_BACKENDS,
+    "backends.opencl": BELOW_IN_OPENCL,
 }
 # The floors inside backends/asic: emulated boards share nothing with the drivers but what a USB bus is.
 BELOW_IN_ASIC = {
@@ -40,7 +92,6 @@ BELOW_IN_ASIC = {
     "virtual": {"errors", "usb"},
 }
 DAY_S = 86_400
-GROUND = {"printable"}  # of miner/: rests on nothing, any room may stand on it
 # Emulated boards are written from the reference alone, facts and all: agreeing with the drivers is what proves both.
 EMULATION = "backends.asic.virtual"
 SHARED_WITH_DRIVERS = {"backends.asic.usb.bus", "backends.asic.errors"}
@@ -70,16 +121,35 @@ def imports(name: str, path: Path) -> Iterator[str]:
 MODULES = list(modules())
 
 
+def rooms_of(name: str) -> Iterator[tuple[str, str]]:
+    """Each folder with rules that a module lies in, with the module's room there."""
+    for folder in ROOMS:
+        if name.startswith(f"{folder}."):
+            yield folder, name.removeprefix(f"{folder}.").split(".")[0]
+
+
 @pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
 def test_a_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
-    floor, *rest = name.split(".")
-    room = rest[0] if rest else ""
+    floor, rooms, known = name.split(".", maxsplit=1)[0], dict(rooms_of(name)), {module for module, _ in MODULES}
     for target in imports(name, path):
-        target_floor, *target_rest = target.split(".")
+        target_floor = target.split(".")[0]
         if target_floor in PACKAGES and target_floor != floor:
             assert target_floor in BELOW[floor], f"{name} reaches up to {target}"
-        if floor == target_floor == "miner" and room in BELOW_IN_MINER and target_rest and target_rest[0] != room:
-            assert target_rest[0] in BELOW_IN_MINER[room] | GROUND, f"{name} reaches across to {target}"
+        for folder, there in rooms_of(target):
+            if folder in rooms and there != rooms[folder] and f"{folder}.{there}" in known:
+                assert there in ROOMS[folder][rooms[folder]], f"{name} reaches across to {target}"
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_every_room_has_a_rule_and_no_rule_leads_in_a_circle(folder: str) -> None:
+    there = {room for name, _ in MODULES for at, room in rooms_of(name) if at == folder}
+    assert there == set(ROOMS[folder]), "a room without a rule, or a rule without a room"
+    list(TopologicalSorter(ROOMS[folder]).static_order())  # CycleError names the circle
+
+
+def test_the_house_has_no_more_rooms_than_a_newcomer_can_know() -> None:
+    entries = {path.relative_to(ROOT / "miner").parts[0] for path in (ROOT / "miner").rglob("*.py")} | {"py.typed"}
+    assert len(entries) <= 18
 
 
 def behind_the_face(path: Path) -> Iterator[str]:

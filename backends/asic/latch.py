@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from backends.base import BackendError, Rest
+from backends.kept import replace_whole
 
 _FOLDER = "asic"
 _KEPT_TRIPS = 32
@@ -117,17 +117,15 @@ class Latches:
             self._unkept[serial] = record
             return
         path = self._path(self._folder, serial)
-        fresh = path.with_suffix(".new")
+        content = json.dumps({"format": _FORMAT, "serial": serial, **asdict(record)})
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            with fresh.open("w") as file:
-                json.dump({"format": _FORMAT, "serial": serial, **asdict(record)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
+            replace_whole(path, content.encode(), durable=True)
         except OSError as error:
             self._unkept[serial] = record
             self._log("asic_record_not_kept", serial=serial, path=str(path), reason=error.strerror)
+        else:
+            self._unkept.pop(serial, None)
 
     @staticmethod
     def _path(folder: Path, serial: str) -> Path:

@@ -61,6 +61,7 @@ class Keeper:
         self._woken = threading.Event()  # an end or a hold waits for the thread
         self._telemetry = Telemetry(State.STARTING)
         self._seen_at = clock()
+        self._busy_since: float | None = None  # when the present step began; None between two of them
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"keeper {info.id}", daemon=True)
 
@@ -110,8 +111,9 @@ class Keeper:
     @property
     def telemetry(self) -> Telemetry:
         """The device's last word, or what is known better from outside. Any thread; no I/O."""
-        seen = self._telemetry
-        if self._thread.is_alive() and not self._ending.is_set() and self._clock() - self._seen_at > HUNG_S:
+        seen, since = self._telemetry, self._busy_since
+        # Between two steps no driver is asked: a process that was stopped there for minutes has no driver that hangs.
+        if since is not None and not self._ending.is_set() and self._clock() - since > HUNG_S:
             return replace(seen, state=State.SICK, fault="its driver does not answer", power_w=None)
         match self._watch.phase:
             case Phase.DEAD:
@@ -125,9 +127,12 @@ class Keeper:
         try:
             while not self._ending.is_set():
                 self._woken.clear()
+                self._busy_since = self._clock()
                 self._step()
+                self._busy_since = None
                 self._woken.wait(self._look_s)
         finally:
+            self._busy_since = None
             self._bring_down()
             if self._device is None:
                 fault = None if self._why_held() else self._telemetry.fault  # that it did not go off is over

@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 
 from backends.base import BackendError, Guarded, Host, PowerSwitch
-from miner.commands.arguments import parse
 from miner.config import ConfigError, load
 from miner.logs import output as logs
 from miner.logs.events import teller
@@ -78,8 +77,9 @@ class MinerOff:
         log.error("device_not_off", device=device, hint="it may be on: unplug it")
 
     def _load(self) -> _Loaded:
-        arguments = parse(["off", *self._flags])
-        configuration = load(arguments.flags, self._environ, Path.cwd(), file=arguments.config).configuration
+        flags = _by_option(self._flags)
+        file = flags.pop("config", None)
+        configuration = load(flags, self._environ, Path.cwd(), file=file).configuration
         logs.configure(configuration.log_format, configuration.log_level, secrets=configuration.secrets)
         state = state_folder(configuration, self._environ)
         inventory = take_inventory(configuration, Host(state, teller(log)), PowerSwitch)
@@ -87,3 +87,9 @@ class MinerOff:
             if isinstance(backend, Guarded):
                 backend.make_ready()
         return _Loaded(inventory, state)
+
+
+def _by_option(flags: Sequence[str]) -> dict[str, str]:
+    """The texts of flags written --log-format=json, by the option's name."""
+    split = (flag.removeprefix("--").partition("=") for flag in flags)
+    return {name.replace("-", "_"): text for name, _, text in split}

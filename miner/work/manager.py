@@ -403,7 +403,8 @@ class Manager:
             return []
         self._shares[found.device] += 1
         source.account = source.account.sent()
-        source.probation.sent(now)
+        if not bare:  # which says nothing of how the source takes shares
+            source.probation.sent(now)
         if (lost := self._outbox.crowded_out()) is None:
             return [Submit(share)]
         self._abandon(lost)

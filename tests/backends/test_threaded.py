@@ -96,6 +96,23 @@ def test_a_thread_that_does_not_end_in_time_is_a_fault_and_may_end_later() -> No
     assert device.telemetry().state is State.OFF
 
 
+def test_a_device_whose_second_thread_the_system_refused_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, sound = Device(), threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "made/1":
+            raise RuntimeError("can't start new thread")
+        sound(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError):
+        device.start(FakeFeed())
+    begun = device.run.threads[0]
+    device.stop(10.0)
+    assert not begun.is_alive()
+    assert device.telemetry().state is State.OFF
+
+
 def test_a_thread_that_fails_ends_the_others_and_says_why_once() -> None:
     def fail(run: Run) -> None:
         raise RuntimeError("bad silicon")

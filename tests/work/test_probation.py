@@ -262,6 +262,19 @@ def test_a_pool_left_for_silence_gives_way_on_its_next_connection_too() -> None:
     assert bench.served == "first"
 
 
+def test_the_refusal_of_a_bare_block_ends_no_trial() -> None:
+    bench = Bench(sick={"first"})
+    bench(SourceDown("first", "it answered nothing", unanswered=True))
+    bench(SourceUp("first"))
+    bench(NewJob(a_job(source="first", session=2, share_target=1000, network_target=EASY), replace=True))
+    bench.mine(int(FIRST_REST_S) + 30)
+    assert bench.found["first"] >= 29, "the trial lasts until a share is on its way"
+    assert bench.served == "first"
+    bench(a_found(bench.manager.served or a_job(), 1000, 0))
+    bench.mine(int(PROOF_S) + 1)
+    assert bench.served == "second"
+
+
 def test_an_ordinary_loss_of_the_connection_is_no_reason_for_distrust() -> None:
     bench = Bench()
     bench(SourceDown("first", "closed"))
@@ -277,6 +290,17 @@ def test_a_source_that_raises_no_alarm_of_its_own_is_distrusted_when_a_share_wai
     assert bench.served == "first"
     bench.mine(3)
     assert bench.served == "second"
+
+
+def test_a_source_that_comes_back_has_the_whole_time_for_shares_of_before() -> None:
+    bench = Bench(frozen={"first"})
+    bench.mine(1)
+    bench(SourceDown("first", "closed"))
+    bench.mine(int(SILENT_S) - 5)
+    bench(SourceUp("first"))
+    bench(NewJob(a_job(source="first"), replace=False))
+    bench.mine(10)
+    assert (bench.served, bench.told(Distrust)) == ("first", [])
 
 
 @pytest.mark.parametrize("trouble", ["sick", "frozen"])

@@ -103,6 +103,16 @@ def test_a_board_that_was_cut_off_rests_and_says_why_and_until_when(tmp_path: Pa
     assert len(latches.record("a").trips) == 1, "the cut-off still counts"
 
 
+def test_once_the_disk_takes_records_again_none_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "away"
+    latches = Latches(folder, Wall())
+    latches.trip("a", "hot")
+    folder.mkdir()
+    latches.trip("a", "hot")
+    latches.trip("a", "hot")
+    assert len(latches.ages_s("a")) == len(Latches(folder, Wall()).ages_s("a")) == 3
+
+
 def test_a_latched_board_does_not_rest_as_it_does_not_come_back(tmp_path: Path) -> None:
     latches = Latches(tmp_path, Wall())
     latches.trip("a", "hot")

@@ -71,7 +71,9 @@ class Clock:
         return self.now
 
 
-def keeper_of(device: FakeDevice, clock: Clock | None = None, patience: Patience = QUICK) -> Keeper:
+def keeper_of(
+    device: FakeDevice, clock: Clock | None = None, patience: Patience = QUICK, look_s: float = 0.001
+) -> Keeper:
     clock = clock or Clock()
     feed = DeviceFeed(INFO, Leases(), lambda _: None, clock)
     return Keeper(
@@ -80,7 +82,7 @@ def keeper_of(device: FakeDevice, clock: Clock | None = None, patience: Patience
         feed,
         watch=DeviceWatch(INFO.id, patience),
         clock=clock,
-        look_s=0.001,
+        look_s=look_s,
         tell_power=device.powered.append,
     )
 
@@ -260,6 +262,72 @@ def test_a_restart_tells_that_the_device_is_off_and_on_again() -> None:
         until(lambda: device.calls.count("start") == 2)
         assert device.powered == [True, False, True]
     assert device.powered == [True, False, True, False]
+
+
+def test_a_restart_stops_the_device_and_opens_it_anew_and_once_it_hashes_it_has_recovered() -> None:
+    device = FakeDevice()
+    with capture_logs() as logs, running(keeper_of(device)) as keeper:
+        until(in_state(keeper, State.MINING))
+        keeper.feed.serve(a_job(), replace=True)
+        work = keeper.feed.take(0.0)
+        assert work is not None
+        device.died = True
+        until(lambda: keeper.restarts == 1)
+        until(in_state(keeper, State.MINING))
+        assert device.calls == ["open", "start", "stop", "open", "start"]
+        keeper.feed.worked(work, 1)
+        until(lambda: "device_recovered" in [entry["event"] for entry in logs])
+        assert device.calls.count("open") == 2
+    assert [entry["event"] for entry in logs] == ["device_sick", "device_restarted", "device_recovered"]
+
+
+def test_a_device_that_is_given_up_is_stopped() -> None:
+    device = FakeDevice()
+    with running(keeper_of(device, patience=Patience(tries=0))) as keeper:
+        until(in_state(keeper, State.MINING))
+        device.died = True
+        assert keeper.rested(20)
+        assert device.calls == ["open", "start", "stop"]
+        assert device.powered == [True, False]
+
+
+def test_a_device_whose_start_fails_is_stopped_and_says_why() -> None:
+    device = FakeDevice()
+
+    def start(_feed: Feed) -> None:
+        device.calls.append("start")
+        raise DeviceFault("half started")
+
+    device.start = start  # type: ignore[method-assign]
+    with running(keeper_of(device, patience=Patience(tries=0))) as keeper:
+        until(in_state(keeper, State.DEAD))
+        assert keeper.telemetry.fault is not None and keeper.telemetry.fault.startswith("half started")
+        assert keeper.rested(0.0)
+        assert device.calls == ["open", "start", "stop"]
+
+
+def test_a_hold_a_release_and_the_end_do_not_wait_for_the_next_look() -> None:
+    device = FakeDevice()
+    keeper = keeper_of(device, look_s=3600.0)
+    with running(keeper):
+        until(in_state(keeper, State.MINING))
+        keeper.hold("interlock", "open")
+        assert keeper.rested(20)
+        keeper.release("interlock")
+        until(in_state(keeper, State.MINING))
+    assert device.calls == ["open", "start", "stop", "open", "start", "stop"]
+
+
+def test_a_device_that_could_not_be_stopped_is_not_opened_a_second_time() -> None:
+    device, clock = FakeDevice(refuses=[DeviceFault("stuck")]), Clock()
+    with running(keeper_of(device, clock)) as keeper:
+        until(in_state(keeper, State.MINING))
+        device.died = True
+        until(lambda: keeper.restarts == 1)
+        seen, clock.now = keeper.seen_at, clock.now + 1.0
+        until(lambda: keeper.seen_at > seen)
+        assert device.calls.count("open") == 1
+    assert device.calls.count("stop") == 2, "the end tries again"
 
 
 def test_a_device_that_cannot_be_opened_is_told_to_be_off() -> None:

@@ -1,4 +1,4 @@
-"""What a device draws is not known any more once its driver hangs."""
+"""When a driver hangs, and that what its device draws is not known any more then."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_driver_that_is_not_asked_while_the_process_is_stopped_does_not_hang() -> None:
+    device, now = Hanging(), [100.0]
+    device.let_go.set()
+    feed = DeviceFeed(device.info, Leases(), lambda _: None, lambda: now[0])
+    keeper = Keeper(device.info, lambda: device, feed, clock=lambda: now[0], look_s=3600.0)
+    keeper.start()
+    until(lambda: keeper.telemetry.state is State.IDLE)
+    now[0] += 60 * HUNG_S
+    until(lambda: keeper.telemetry.state is not State.SICK)
+    keeper.end()
+    assert keeper.join(20)
 
 
 def test_a_driver_that_hangs_takes_its_watts_with_it() -> None:

@@ -131,6 +131,18 @@ def test_the_processor_is_measured_by_its_counters_over_wraps_and_failures() -> 
     assert one.energy_by == {"rapl": pytest.approx(used_j - first - 150.0, rel=1e-6)}
 
 
+def test_a_processor_that_measures_itself_is_not_counted_a_second_time_by_the_counters() -> None:
+    bench = Bench()
+    metering = bench.with_(rapl=True)
+    for second in range(11):
+        bench.now = float(second)
+        bench.say("rapl", None, Counter(150.0 * second, 1e6))
+        view = bench.show(metering, device("cpu:0", power_w=140.0, power_source="hwmon"))
+    (one,) = view.devices
+    assert (one.telemetry.power_w, one.telemetry.power_source) == (140.0, "hwmon")
+    assert one.energy_by == {"hwmon": pytest.approx(1400.0)}
+
+
 def test_with_two_processors_to_mine_with_nobody_gets_the_joules() -> None:
     bench = Bench()
     metering = bench.with_(rapl=True)

@@ -100,6 +100,18 @@ def test_a_contact_that_bounces_must_stay_closed_for_longer_each_time_and_a_stea
     assert closed_after_s(contact, now + STEADY_S) == pytest.approx(SETTLED_S, abs=READ_S)
 
 
+def test_a_contact_that_bounces_settles_anew_after_each_bounce() -> None:
+    contact, now = Contact(0.0), 0.0
+    for _ in range(20):
+        now += READ_S
+        assert contact.handle(Reading(None, now), now) == []
+        now += READ_S
+        contact.handle(Reading("it says '0'", now), now)
+    assert contact.handle(Reading(None, now + READ_S), now + READ_S) == []
+    now += READ_S + SETTLED_S
+    assert contact.handle(Reading(None, now), now) == [Closed()]
+
+
 def test_a_closed_contact_that_is_not_heard_of_any_more_is_open() -> None:
     contact = Contact(0.0)
     last = Reading(None, 1.0)

@@ -260,6 +260,18 @@ def test_a_pool_without_work_is_left() -> None:
     assert table.left is not None and table.left.ending is Ending.NO_WORK
 
 
+def test_a_change_of_our_own_target_is_no_job_of_a_pool_without_work() -> None:
+    table = joined(share_rate=0.001, share_burst=1)
+    job = easy(table)
+    for part in range(5):
+        if part == 3:
+            table.submit(share_of(job))
+        table.say(line(id=None, method="mining.hashrate", params=[]))
+        table.tick(NO_WORK_S / 5)
+    assert "local_target_changed" in table.said
+    assert table.left is not None and table.left.ending is Ending.NO_WORK
+
+
 def test_a_pool_that_repeats_its_job_word_for_word_has_work() -> None:
     table = joined()
     easy(table)
