@@ -1,4 +1,4 @@
-"""From the configuration to what stands before the metrics: `miner check` tries it, `mine` serves with it."""
+"""Builds the access to the metrics from the configuration: `miner check` tries it, `mine` serves with it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import structlog
 
 from miner.config import ConfigError, Configuration
 from miner.config.files import read_secret
-from miner.telemetry.guard import Guard, Login, TelemetryError, tls_context
+from miner.telemetry.guard import Access, Login, TelemetryError, tls_context
 
 log = structlog.get_logger(__name__)
 
 
-def guard_of(configuration: Configuration) -> Guard:
-    """Reads password, certificate and key; raises TelemetryError with what is wrong with them."""
+def guard_of(configuration: Configuration) -> Access:
+    """Read password, certificate and key. Raises TelemetryError, which says what is wrong with them."""
     login, tls = None, None
     if configuration.metrics_user and configuration.metrics_password_file:
         path = configuration.metrics_password_file
@@ -30,7 +30,7 @@ def guard_of(configuration: Configuration) -> Guard:
         tls = tls_context(configuration.metrics_cert, configuration.metrics_key)
         if configuration.metrics_key.stat().st_mode & stat.S_IROTH:
             _warn("metrics_key", configuration.metrics_key)
-    return Guard(login, tls)
+    return Access(login, tls)
 
 
 def _warn(key: str, path: Path) -> None:

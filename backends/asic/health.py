@@ -20,7 +20,7 @@ _WRONG_RATIO = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """When chips that have work are silent: results that should have come, and seconds."""
+    """Chips with work are silent after this many missing results and this many seconds."""
 
     due: float = _CERTAIN
     least_s: float = 5.0
@@ -43,14 +43,14 @@ class Health:
         self.garbage: Counter[str] = Counter()
 
     def hashed(self, results_hz: float, now: float) -> None:
-        """It had work since the last call, or at none when 0; `results_hz`: what its clock and ticket promise."""
+        """Count the time since the last call. `results_hz`: results a second due by clock and ticket; 0: no work."""
         self._due += results_hz * (now - self._at)
         if not results_hz:
             self._heard_at, self._due_at_last = now, self._due
         self._at = now
 
     def good(self, chip: int | None, core: int | None, now: float) -> None:
-        """A result that hashes to what it claims."""
+        """Count a right result."""
         self.results += 1
         if chip is not None:
             self.of_chip[chip] += 1
@@ -59,12 +59,12 @@ class Health:
         self._heard_at, self._due_at_last = now, self._due
 
     def silent(self, now: float) -> bool:
-        """Whether too little comes for too long."""
+        """Whether too few results have come for too long."""
         missing = self._due - self._due_at_last
         return missing >= self._silence.due and now - self._heard_at >= self._silence.least_s
 
     def errs(self) -> bool:
-        """Whether, since this was last said, too many results were wrong."""
+        """Whether too many results were wrong since this last returned True."""
         results, wrong = self.results - self._judged[0], self.wrong - self._judged[1]
         if results + wrong < _ENOUGH:
             return False
@@ -72,7 +72,7 @@ class Health:
         return wrong > _WRONG_RATIO * (results + wrong)
 
     def findings(self) -> list[str]:
-        """What is not as it should be, for people."""
+        """The faults of the chips, for people."""
         found = []
         chips = [chip for chip in range(self._chips) if not self.of_chip[chip]]
         if self._chips > 1 and self._due >= _CERTAIN * self._chips and chips and self.of_chip:

@@ -23,7 +23,7 @@ def _named(claim: str) -> str:
 
 
 def _understood(order: str) -> str:
-    from backends.asic.virtual import parse_order  # noqa: PLC0415 # emulation is loaded for whom it is there
+    from backends.asic.virtual import parse_order  # noqa: PLC0415 # emulation is imported only when used
 
     parse_order(order)
     return order
@@ -48,7 +48,7 @@ class BoardOptions(BaseModel):
 
 
 class AsicOptions(BaseModel):
-    """Which USB devices are miners, and how far they may go."""
+    """Which USB devices are miners, and the limits of each board."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +77,7 @@ class AsicOptions(BaseModel):
         return self
 
     def of_board(self, kind: BoardKind, serial: str | None) -> BoardOptions:
-        """What was said of this board: of itself, else of its kind."""
+        """The options of this board: its own, else those of its kind."""
         if serial is not None and serial in self.boards:
             return self.boards[serial]
         return self.boards.get(kind.name, BoardOptions())

@@ -1,4 +1,4 @@
-"""Whether a board may be on, and how fast: decided from its sensors and its driver's signs of life, without a clock.
+"""Decides whether a board may be on, and how fast, from its sensors and its driver's signs of life. It has no clock.
 
                a step slower while too hot, a step faster once calm
                      +---+
@@ -10,8 +10,8 @@
                           +------------ rested, and cool again ----------+   v
                             at the lowest clock, then step by step        LATCHED (until a person says so)
 
-A sensor that cannot be read, or says what cannot be, is unsafe: the clock falls to its lowest at once, and the board is
-off when it stays so. Sources of the limits: each board's own.
+A sensor that cannot be read, or reads an impossible value, is unsafe. The clock falls to its lowest at once, and the
+board is turned off if that lasts. Sources of the limits: each board's own module.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from enum import Enum, auto
 from backends.asic.boards.board import Limits, Readings, Sensor
 
 _PLAUSIBLE_C = (-40.0, 150.0)
-_HYSTERESIS_C = 5.0  # below the throttle limit before it is called calm
-_COOLER_C = 10.0, 20.0  # below throttle, else cut-off, where a board's source names no temperature to resume at
+_HYSTERESIS_C = 5.0  # a board this far below the throttle limit is calm
+_COOLER_C = 10.0, 20.0  # resume this far below throttle, else cut-off, if the board's source names no temperature
 _TEMPERATURES = (Sensor.CHIP_C, Sensor.REGULATOR_C, Sensor.BOARD_C)
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What is put up with, in seconds and occasions."""
+    """Time limits, and how many faults are allowed."""
 
-    bad_looks: int = 3  # in a row, until it is off
-    stale_s: float = 5.0  # without a good reading
-    hung_s: float = 10.0  # without a sign of life from the driver
+    bad_looks: int = 3  # bad readings in a row before the board is turned off
+    stale_s: float = 5.0  # without a good reading, before the same
+    hung_s: float = 10.0  # without a sign of life from the driver, before the same
     step_s: float = 5.0  # between two steps slower
     calm_s: float = 30.0  # before a step faster
-    rest_s: float = 60.0  # off, at the least
-    blind_rest_s: float = 300.0  # the same where its temperature cannot be read while it is off
-    trips: int = 3  # within the window, until it is latched
+    rest_s: float = 60.0  # the least time off after a trip
+    blind_rest_s: float = 300.0  # the same if the temperature cannot be read while the board is off
+    trips: int = 3  # within the window, before the board is latched
     window_s: float = 3600.0
 
     def longest_rest_s(self, sensors: frozenset[Sensor]) -> float:
-        """Seconds after a cut-off in which a board with these sensors starts only once they were looked at."""
+        """Seconds after a cut-off during which a board with these sensors starts only once they were read."""
         return self.blind_rest_s if Sensor.CHIP_C in sensors else self.rest_s
 
     def latching(self, reason: str, ages_s: Iterable[float]) -> str | None:
@@ -60,16 +60,16 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Event: what the sensors said. `settled`: its start is over, all sensors must answer."""
+    """Event: a reading of the sensors. `settled`: the board's start is over, so all sensors must answer."""
 
     readings: Readings
     settled: bool
-    clock_hz: float = math.inf  # that it runs at
+    clock_hz: float = math.inf  # the board's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Event: time passes. `on`: it may have power; `driver_age_s`: since the driver's threads last showed life."""
+    """Event: time passes. `on`: the board may have power. `driver_age_s`: since the driver's last sign of life."""
 
     on: bool
     settled: bool
@@ -78,21 +78,21 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """Effect: reset line and regulator off, now."""
+    """Effect: turn off reset line and regulator at once."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """Effect: keep it off until a person says so, over restarts."""
+    """Effect: keep the board off, also after restarts, until a person unlatches it."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """Effect: no clock above this any more."""
+    """Effect: lower the ceiling of the clock to this."""
 
     ceiling_hz: float
     reason: str
@@ -100,14 +100,14 @@ class Slower:
 
 @dataclass(frozen=True, slots=True)
 class Faster:
-    """Effect: up to this clock again."""
+    """Effect: raise the ceiling of the clock to this."""
 
     ceiling_hz: float
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Effect: it may be started again."""
+    """Effect: the board may start again."""
 
 
 SafetyEffect = CutOff | Latch | Slower | Faster | Release
@@ -150,11 +150,11 @@ class Safety:
 
     @property
     def ceiling_hz(self) -> float:
-        """No clock above this."""
+        """The highest clock that is allowed now."""
         return self._limits.frequencies_hz[self._step]
 
     def handle(self, event: Look | Tick, now: float) -> list[SafetyEffect]:
-        """What to do about it."""
+        """Return what to do about this event."""
         match self.standing:
             case Standing.LATCHED:
                 return []
@@ -260,7 +260,7 @@ class Safety:
         return next((text for text in found if text), None)
 
     def _beyond_help(self, values: dict[Sensor, float], now: float) -> str | None:
-        """A regulator, which has no cut-off, that its lowest clock does not cool."""
+        """Whether a regulator without a cut-off stays hot at the lowest clock."""
         hot = _beyond(Sensor.REGULATOR_C, values, self._limits.regulator_throttle_c)
         slow_s = 0.0 if self._step else now - self._stepped_at
         return f"{hot}, after {slow_s:.0f} s at its lowest clock" if hot and slow_s >= self._patience.calm_s else None

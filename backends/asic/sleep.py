@@ -1,4 +1,4 @@
-"""A suspended machine: CLOCK_BOOTTIME goes on in a suspend, CLOCK_MONOTONIC does not (clock_gettime(2)).
+"""Notices a suspend: CLOCK_BOOTTIME goes on meanwhile, CLOCK_MONOTONIC does not (clock_gettime(2)).
 
 Whatever was known of a board before the suspend says nothing about it afterwards: it may have been hot, unplugged or
 left hashing. So the first thread of the board that notices the suspend takes its power, and the board comes up again

@@ -1,4 +1,4 @@
-"""Kernels that passed their examination: for the processor's search, its midstates and emulated chips alike."""
+"""Kernels that have passed their examination: for the processor's search, for midstates and for emulated chips."""
 
 from backends.kernels.cache import NO_CACHE, KernelCache, open_cache
 from backends.kernels.candidates import Candidate, candidates, load

@@ -1,8 +1,8 @@
-"""Blocks that searches are examined with: a nonce that must be found, whatever finds it."""
+"""Mainnet blocks with which kernels are examined: each kernel must find the nonce of each block."""
 
 from __future__ import annotations
 
-# Headers of mainnet blocks, as any node hands them out.
+# Headers by height, as any node returns them.
 HEADERS = {
     0: bytes.fromhex(
         "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e"

@@ -3,9 +3,9 @@
     <state>/kernels/<digest>/<name>/    one folder per compiled function: object code, and whether it was examined
 
 The digest covers everything that the machine code and the choice among kernels depend on: the sources of native/ and
-of this package by content, the compiler's and Python's versions, the processor. A changed source therefore cannot meet
-a kernel of its predecessor, whatever the clocks say. Loading a kernel runs whatever the file holds: folders that others
-could have written to are left alone.
+of this package by content, the compiler's and Python's versions, the processor. A changed source therefore never loads
+a kernel of an earlier source, whatever the clocks say. Loading a kernel runs whatever the file holds, so folders that
+other users could have written to are not used.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import native
 from backends.private import exposed, make_private, prune
 
 _PROVEN = "proven"
-KEEP = 4  # digests, the least recently used go: enough for two versions of the program side by side
+KEEP = 4  # digests, enough for two versions of the program side by side; the least recently used are removed
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCache:
-    """An open cache; without a folder nothing is kept, and `unusable` says why."""
+    """An open cache. Without a folder it keeps nothing, and `unusable` says why."""
 
     folder: Path | None
     unusable: str | None = None
@@ -40,7 +40,7 @@ class KernelCache:
         return self.folder is not None and (self.folder / name / _PROVEN).exists()
 
     def vouch(self, name: str) -> None:
-        """Note that this kernel passed: what was compiled and ended its process at once must not be loaded again."""
+        """Note that this kernel passed, so that a kernel that ended its process is never loaded again."""
         if self.folder is not None:
             with suppress(OSError):  # a full disk: it is compiled again next time
                 (self.folder / name / _PROVEN).touch()

@@ -1,4 +1,4 @@
-"""Which searches this machine could run, best first, and how to get one that is fit for use."""
+"""The kernels that this machine may be able to run, best first, and how to compile and examine one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from native import Features, Kernel, UnusableKernelError, build, host_features
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A search that may be compiled; `unusable` says what stands against it on this machine.
+    """A kernel that may be compiled. `unusable` says why this machine cannot run it.
 
-    compile_s: about what compiling costs, with all it needs, in seconds of one core of 2023; only the ratios matter.
-    midstates: how many versions to search together until that has been measured: of what sharing gains, 4 have three
-    quarters, and 32 hardly more than 16.
-    mixes: SHA instructions stand between vector instructions with the upper halves of the same registers in use.
+    compile_s: approximate time to compile, in seconds of one core of 2023; only the ratios matter.
+    midstates: versions to search together until that is measured. 4 give three quarters of the possible gain; 32 give
+    hardly more than 16.
+    mixes: SHA instructions stand between vector instructions that use the upper halves of the same registers.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Candidate:
     mixes: bool = False
 
 
-# By speed where it is known, fastest first: what is tried first, and wins where measurements do not differ.
+# Fastest first where the speed is known. This is the order of trying; the first one wins where measurements are equal.
 # Narrower vectors compile no faster: the code is as long, and without AVX-512 longer. Eight lanes with explicit ternary
 # logic are missing: LLVM makes the same of avx2x8 where the target has AVX-512.
 _SHA = ("sha", "sse4.1")
@@ -51,7 +51,7 @@ _MIXERS = "znver"
 
 
 def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
-    """Every search there is, with the reason where this machine (or `features`) cannot run it.
+    """Every candidate, with the reason if this machine (or `features`) cannot run it.
 
     The order is by reputation, best first. It holds until the candidates have been measured.
     """
@@ -63,7 +63,7 @@ def candidates(features: Features | None = None) -> tuple[Candidate, ...]:
 
 
 def starter(usable: Sequence[Candidate], proven: Container[str]) -> Candidate:
-    """What to hash with first, of one or more candidates: the best, unless another starts in half its time."""
+    """The candidate to hash with first: the best, unless another one starts in half of its time."""
     cost = {x.name: 0.0 if x.name in proven else x.compile_s for x in usable}
     best, quickest = usable[0], min(usable, key=lambda x: cost[x.name])
     return quickest if cost[quickest.name] < cost[best.name] / 2 else best
@@ -72,7 +72,7 @@ def starter(usable: Sequence[Candidate], proven: Container[str]) -> Candidate:
 def load(candidate: Candidate, cache: KernelCache = NO_CACHE, features: Features | None = None) -> Kernel:
     """Compile a candidate, or take it from the cache, and prove it.
 
-    Raises UnusableKernelError, CompilationError or ProofError, all KernelErrors: another candidate may do.
+    Raises UnusableKernelError, CompilationError or ProofError. All are KernelErrors: another candidate may work.
     """
     if candidate.unusable is not None:
         raise UnusableKernelError(f"{candidate.name}: {candidate.unusable}")

@@ -1,7 +1,7 @@
-"""A kernel's examination: known answers, before it is trusted with a range of nonces.
+"""The examination of a kernel: it must give known answers before it is trusted with a range of nonces.
 
-A compiler or a processor can be wrong where the source is right, and a miner that misses every block looks exactly
-like one that has no luck.
+A compiler or a processor can be wrong where the source is right. A miner that misses every block looks exactly like a
+miner without luck.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ProofError(KernelError):
 
 
 def prove(kernel: Kernel) -> None:
-    """Compare the kernel with hashlib where miners have gone wrong before; raise ProofError if it differs."""
+    """Compare the kernel with hashlib in cases where miners have gone wrong before. Raises ProofError if it differs."""
     for height, header in HEADERS.items():
         version, nonce = int.from_bytes(header[:4], "little"), int.from_bytes(header[76:], "little")
         if (nonce, 0) not in _examine(kernel, header, [version], _HARD, range(nonce - 100, nonce + 101)):
@@ -41,7 +41,7 @@ def prove(kernel: Kernel) -> None:
 
 
 def _examine(kernel: Kernel, header: bytes, versions: list[int], target: int, nonces: range) -> list[tuple[int, int]]:
-    """Scan with little room for hits, so that the scan is taken up again, and compare with hashlib."""
+    """Scan with little room for hits, so that the scan must be continued, and compare with hashlib."""
     params = prepare(kernel, header[:76], versions, target)
     hits, cancel = np.zeros((5, 2), np.uint32), np.zeros(1, np.uint32)
     got: list[tuple[int, int]] = []

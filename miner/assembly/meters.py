@@ -1,4 +1,4 @@
-"""From the configuration's words about electricity to what reads, adds up and raises alarms."""
+"""Builds meters, metering and alarms from the tables about electricity in the configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RAPL_S = 1.0  # between readings: the counters of a large server go round in mi
 
 
 def metering_for(configuration: Configuration, *, root: Path = rapl.ROOT) -> Metering:
-    """What reads this machine's power, not yet started. Raises MissingLibrary."""
+    """The metering of this machine, not yet started. Raises MissingLibrary."""
     return Metering(
         meters=[Wall(build_reader(meter), meter.scope == "machine") for meter in configuration.meter],
         processor=_processor(root) if configuration.power.rapl else None,
@@ -35,7 +35,7 @@ def metering_for(configuration: Configuration, *, root: Path = rapl.ROOT) -> Met
 
 
 def try_meters(configuration: Configuration, *, root: Path = rapl.ROOT) -> Iterator[tuple[str, bool]]:
-    """A sentence about each meter, and whether it is as it should be; read once, one after the other."""
+    """Read each meter once. Yields a sentence for each, and whether it is in order."""
     if configuration.power.rapl and (zones := rapl.zones(root)):
         try:
             rapl.Rapl(zones).read(READ_S)
@@ -134,7 +134,7 @@ def build_meter(meter: Meter) -> power.Meter:
 
 
 def read_s(meter: Meter) -> float:
-    """What one reading may take: who publishes by himself is waited for."""
+    """Seconds that one reading may take: a meter that publishes by itself is waited for."""
     return 2 * meter.interval + READ_S if isinstance(meter, MqttMeter) else READ_S
 
 

@@ -1,4 +1,4 @@
-"""From a configured pool to the source that speaks with it."""
+"""Builds the source of each configured pool, and the strategy that chooses among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are written in a thread of their own, in order: a disk that is slow or hangs must not hold up the mining.
+"""Writes files in a thread of its own, in order, so that a disk that is slow or hangs does not stop the mining.
 
     event loop: do(job) --> at most WAITING jobs --> the thread: job(), job(), ...
 
@@ -23,7 +23,7 @@ Do = Callable[[Job], bool]  # whether it will be done
 
 
 def at_once(job: Job) -> bool:
-    """Do it here and now."""
+    """Do the job at once, in this thread."""
     job()
     return True
 
@@ -35,12 +35,12 @@ class Scribe:
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._ending = False
-        # A daemon: whoever ends must not wait for a disk that never answers.
+        # A daemon thread: the miner's end must not wait for a disk that never answers.
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
         self._thread.start()
 
     def do(self, job: Job) -> bool:
-        """Have this done after what was given before; returns at once. False: too much waits already."""
+        """Queue this job and return at once. False: too many jobs wait already."""
         with self._changed:
             if self._ending or len(self._jobs) >= WAITING:
                 return False
@@ -49,7 +49,7 @@ class Scribe:
         return True
 
     def close(self, timeout: float = CLOSE_S) -> None:
-        """Wait until all is done, or for so many seconds."""
+        """Wait up to so many seconds until all jobs are done."""
         with self._changed:
             self._ending = True
             self._changed.notify()

@@ -62,24 +62,24 @@ class ShareLog:
             raise ShareLogError(f"the share log {path} cannot be written: {error.strerror}") from error
 
     def sent(self, share: Share) -> None:
-        """The share was handed to its source."""
+        """Note that the share was passed to its source."""
         self._open[share.id] = share
         if len(self._open) > OPEN_SHARES:
             _, oldest = self._open.popitem(last=False)
             self._write(oldest, None)
 
     def answered(self, answer: Answer) -> None:
-        """The source has answered; a second answer changes nothing."""
+        """Write the line of an answered share. A second answer changes nothing."""
         share = self._open.pop(answer.share_id, None)
         if share is not None:
             self._write(share, answer)
 
     def reopen(self) -> None:
-        """Go on in a file of this name, which may be another one by now; if there can be none, in the old one."""
+        """Open the file of this name again, after a rotation. If that fails, go on with the old file."""
         self._do(self._open_anew)
 
     def close(self) -> None:
-        """Write down what was never answered."""
+        """Write the lines of shares that were never answered."""
         for share in self._open.values():
             self._write(share, None)
         self._open.clear()
@@ -93,7 +93,7 @@ class ShareLog:
     # ---- in the thread that writes
 
     def _append(self, line: bytes, dropped: int) -> None:
-        """Write a line, before which so many were dropped."""
+        """Write a line. `dropped`: lines that were dropped before it."""
         rest = b"\n" + line if self._torn else line
         whole = len(rest)
         try:

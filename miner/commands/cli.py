@@ -1,4 +1,4 @@
-"""`miner`: what the command line says is loaded, judged, and handed to the command it names."""
+"""`miner`: parses the command line, loads the configuration and runs the command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status (wrong usage ends in SystemExit with 2)."""
+    """Run the command and return the exit status. Wrong usage ends in SystemExit with 2."""
     try:
         return _main(argv)
     except KeyboardInterrupt:  # before mining listens, or in a command that only looks: the end, without a traceback
@@ -88,7 +88,7 @@ def _run(arguments: Arguments, loaded: Loaded) -> int:
 
 
 def _mine(arguments: Arguments, loaded: Loaded) -> int:
-    gc.disable()  # of what is loaded at first nothing becomes garbage, and looking for it takes a tenth of a start
+    gc.disable()  # modules loaded at the start are no garbage; searching them takes a tenth of the start
     from miner.commands.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
 
     try:
@@ -97,7 +97,7 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
         gc.enable()
     busy = [thread.name for thread in threading.enumerate() if thread.daemon]
     if busy:
-        # A compiler or a longpoll cannot be interrupted, and Python's own end would pull the ground from under it.
+        # A compiler or a longpoll cannot be interrupted, and Python's own clean-up would crash it.
         log.debug("left_behind", threads=busy)
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):  # a terminal that is gone
@@ -132,7 +132,7 @@ def _devices(configuration: Configuration, *, as_json: bool) -> int:
 
 
 def _standing(info: DeviceInfo, holder: str | None, now: float, *, consented: bool) -> tuple[str, str | None]:
-    """Whether this device would mine if a run began now, and why not; `now`: Unix time, `holder`: who drives it."""
+    """Whether this device would mine if a run began now, and why not. `now`: Unix time. `holder`: its miner."""
     rests = None if info.resting is None else rest_text(info.resting, now)
     if holder is not None and info.unusable is None:
         return "in use", f"by {holder}" + (f"; {rests}" if rests else "")

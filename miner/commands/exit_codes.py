@@ -1,4 +1,4 @@
-"""How the command ends, for scripts and service managers."""
+"""Exit statuses of the command, for scripts and service managers."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class _Run:
 
             where = configuration.metrics
             access = guard_of(configuration)
-            server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), guard=access)
+            server = MetricsServer(where.host, where.port, registry(lambda: self.engine.latest), access=access)
             self._held.callback(server.close)
         self._rig.start(self.engine)
         self._display.look()

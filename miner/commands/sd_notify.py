@@ -1,4 +1,4 @@
-"""Telling systemd how the service is: readiness, status, reload, watchdog. Silent where nobody listens.
+"""Reports to systemd: readiness, status, reload, watchdog. Does nothing without systemd.
 
 Source: sd_notify(3), whose protocol is one datagram of KEY=VALUE lines to the socket in $NOTIFY_SOCKET.
 """
@@ -16,7 +16,7 @@ _STATUS_LIMIT = 512  # characters; systemctl shows one line
 
 
 class Notifier:
-    """The service manager's ear. Never raises, never waits: a deaf manager is no reason to stop mining."""
+    """The notification socket. Never raises, never waits: a manager that does not listen must not stop the mining."""
 
     def __init__(self, environ: Mapping[str, str], clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))

@@ -127,7 +127,7 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "A block in the journal belongs to another chain than the node follows; it stays there.",
             "Point `--pool` at a node of that chain.",
         ),
-        "block_lost": _warning("A found block cannot be handed in; `reason` says why. `more` counts further ones."),
+        "block_lost": _warning("A found block cannot be submitted; `reason` says why. `more` counts further ones."),
         "block_not_delivered": _warning("A block did not reach a node; it is sent again."),
         "block_not_taken": LogEvent(
             ("warning", "error"),
@@ -145,10 +145,10 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         "block_restored": _info("A node builds again on a block of this miner that it had left."),
         "block_resubmitted": _info("A block of an earlier run that nobody had answered is sent again."),
         "block_unanswered": _warning(
-            "Nobody waits any longer for the answer to a block that was handed in; `reason` says why."
+            "Nobody waits any longer for the answer to a block that was submitted; `reason` says why."
         ),
         "block_withheld": _warning(
-            "A found block was not handed in, on purpose; `reason` says why. `more` counts further ones."
+            "A found block was not submitted, on purpose; `reason` says why. `more` counts further ones."
         ),
         "cannot_mine": _error("The miner ends before it mines; `text` says why.", "Do what `text` says."),
         "card_cooled": _info("A card that was stopped for its heat is cool and goes on."),
@@ -203,7 +203,7 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
             "The run has ended. Error: not for the reason that was wanted.",
             "Look at its reason.",
         ),
-        "finishing": _info("A signal ends the run; what was found is handed in."),
+        "finishing": _info("A signal ends the run; what was found is submitted."),
         "guard_configuration": _error(
             "The guard cannot read the configuration. It tries again when it has to turn devices off.",
             "Put the configuration file right.",

@@ -81,7 +81,7 @@ class Redaction:
         return {key: self.clean(value) for key, value in event.items()}
 
     def clean(self, value: object) -> Any:
-        """The value without secrets; what is no plain value becomes its repr."""
+        """The value without secrets. A value that is not plain becomes its repr."""
         match value:
             case None | bool() | int():
                 return value
@@ -139,7 +139,7 @@ def _text(value: object) -> str:
 
 
 class _Sink:
-    """Where finished lines go. A reader that went away must not end the mining."""
+    """Writes finished lines. A reader that went away must not end the mining."""
 
     _lock = threading.Lock()
 

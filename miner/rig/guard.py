@@ -1,12 +1,12 @@
-"""The miner's end of its guard, a small process that turns devices off when the miner cannot do so any more.
+"""The miner's end of its guard, a small process that turns devices off when the miner no longer can.
 
     miner --socket--> guard:  "+asic:SERIAL" may have power, "-asic:SERIAL" is off, "." a beat, "?asic:SERIAL" no beat:
                               the supervisor of this device does not report;  closed: the miner has ended
     miner <--socket-- guard:  "." heard
 
-A thread of its own beats once a second, and only while the supervisor of each device that has power reports. A miner
-that was stopped, or whose supervisors hang, thus falls silent, and its guard acts (guard_watch.py). The thread never
-waits for the guard: a guard that is gone, or does not answer, is replaced.
+A thread sends a beat once a second while the supervisor of each device with power reports. If the miner is stopped, or
+a supervisor hangs, the beats stop and the guard acts (guard_watch.py). The thread never waits for the guard: a guard
+that is gone or does not answer is replaced.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from miner.rig.guard_watch import BEAT, LATE, MESSAGE_MAX, OFF, ON
 log = structlog.get_logger(__name__)
 
 BEAT_S = 1.0
-LATE_S = 5.0  # a supervisor looks once a second; for so long it is believed to be at it
-UNANSWERED = 15  # beats in a row, until a guard is taken for hung
-UNANSWERED_AT_FIRST = 120  # the same while its program is started
-PAUSE_LONGEST_S = 60.0  # between two guards, doubling from one second
+LATE_S = 5.0  # a supervisor looks once a second; it counts as working for so long
+UNANSWERED = 15  # beats in a row without an answer before the guard counts as hung
+UNANSWERED_AT_FIRST = 120  # the same while the guard's program starts
+PAUSE_LONGEST_S = 60.0  # before another guard is started; doubles from one second
 
 
 class Guard:
-    """`flags`: those of the miner that turning off needs. Environment and working folder are inherited. Thread-safe.
+    """`flags`: the miner's flags that the guard needs. It inherits environment and working folder. Thread-safe.
 
-    code: runs in the guard's process instead of `guard_process`, with the same arguments, for tests.
+    code: Python code that the guard's process runs instead of `guard_process`, with the same arguments, for tests.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Guard:
         self._on: dict[str, None] = {}
         self._supervised: dict[str, Supervised] = {}
         self._late: frozenset[str] = frozenset()  # at the last beat
-        self._told: frozenset[str] = frozenset()  # of these it was said
-        self._lock = threading.Lock()  # over all of this; held for what never blocks
+        self._told: frozenset[str] = frozenset()  # devices whose silence was logged
+        self._lock = threading.Lock()  # guards all of this; never held while something blocks
         self._closing = threading.Event()
         self._process: _Process | None = None
         self._start_at, self._pause_s = clock(), 1.0
@@ -64,13 +64,13 @@ class Guard:
         self._thread.start()
 
     def on(self, device: str) -> None:
-        """This device may have power from now on."""
+        """Tell the guard that this device may have power from now on."""
         with self._lock:
             self._on[device] = None
             self._send(ON + device)
 
     def off(self, device: str) -> None:
-        """This device is off, and stays off."""
+        """Tell the guard that this device is off, and stays off."""
         with self._lock:
             self._on.pop(device, None)
             self._send(OFF + device)
@@ -81,7 +81,7 @@ class Guard:
             self._supervised[device] = supervised
 
     def close(self) -> None:
-        """The end of the miner. The guard turns off what is still on; nobody waits for that."""
+        """End, without waiting for the guard. The guard turns off every device that is still on."""
         self._closing.set()
         self._thread.join(2 * BEAT_S)
         with self._lock:
@@ -89,14 +89,14 @@ class Guard:
                 self._process.leave()
 
     def beat(self) -> None:
-        """Beat if all is well, and see to the guard itself."""
+        """Send a beat if all supervisors report. Replace a guard that is lost."""
         with self._lock:
             if self._closing.is_set():
-                return  # the guard may have work to do: it is left to it
+                return  # the guard may still be turning devices off
             now = self._clock()
             powered = {device: one for device, one in self._supervised.items() if device in self._on}
             late = frozenset(device for device, one in powered.items() if (one.unwatched_s() or 0.0) > LATE_S)
-            twice, self._late = late & self._late, late  # once is what a process sees that was stopped for a while
+            twice, self._late = late & self._late, late  # once may only mean that this process was stopped
             news, self._told = twice - self._told, twice
             for message in [LATE + device for device in sorted(late)] or [BEAT]:
                 self._send(message)
@@ -145,7 +145,7 @@ class _Process:
         program = ["-m", "miner.rig.guard_process"] if code is None else ["-c", code]
         words = [sys.executable, *program, str(os.getpid()), "-" if pidfd is None else str(pidfd), *flags]
         try:
-            # The guard gets a session of its own: what ends the miner's terminal or process group must not end it.
+            # The guard gets a session of its own: a signal to the miner's terminal or process group must not end it.
             self._process = subprocess.Popen(  # noqa: S603
                 words, stdin=theirs.fileno(), pass_fds=() if pidfd is None else (pidfd,), start_new_session=True
             )
@@ -168,7 +168,7 @@ class _Process:
             self._broken = self._broken or f"it is gone ({error.strerror})"
 
     def lost(self) -> str | None:
-        """Why it guards no more; None: it does. To be asked once after each beat."""
+        """Why the guard is lost; None while it answers. Call it once after each beat."""
         if self._process.poll() is not None:
             return f"it has ended (status {self._process.returncode})"
         self._unanswered += 1
@@ -186,13 +186,13 @@ class _Process:
         threading.Thread(target=self._process.wait, name="guard's end", daemon=True).start()
 
     def leave(self) -> None:
-        """Let it do what is left to do."""
+        """Let the guard finish its work alone."""
         self._peer.close()
-        self._process.returncode = 0  # nobody will ask
+        self._process.returncode = 0  # so that subprocess does not warn about a child that still runs
 
 
 def _pidfd() -> int | None:
-    """This process, as something that is never another one; None where the kernel has no such thing."""
+    """A pidfd of this process, which never refers to another one; None if the kernel has none."""
     try:
         return os.pidfd_open(os.getpid())
     except (AttributeError, OSError) as error:  # an old kernel, a sandbox
@@ -201,5 +201,5 @@ def _pidfd() -> int | None:
 
 
 def _say(level: Callable[..., Any], event: str, **values: Any) -> None:
-    """Log from a thread that nobody waits for: a terminal that is held up must not hold up the beat."""
+    """Log from a thread that nobody waits for: a terminal that blocks must not block the beat."""
     threading.Thread(target=level, args=(event,), kwargs=values, name="guard's word", daemon=True).start()

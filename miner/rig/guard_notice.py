@@ -1,6 +1,6 @@
-"""What the guard of a miner did, kept in the state folder until the next start of a miner says it once.
+"""Notices of devices that a guard turned off. The state folder keeps them until the next start logs them once.
 
-The file is small, replaced as a whole, and read with suspicion: whatever else stands there is forgotten.
+The file is small and replaced as a whole. Anything in it that is not a notice is dropped.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Notice:
 
 
 def add(state: Path, notices: Iterable[Notice]) -> None:
-    """Keep these besides what is kept already, the newest at most. Raises OSError."""
+    """Add these notices to the file; only the newest stay. Raises OSError."""
     kept = (*_read(state / _NAME), *notices)[-_KEPT:]
     files.replace(state / _NAME, json.dumps([asdict(notice) for notice in kept]).encode())
 
 
 def take(state: Path) -> tuple[Notice, ...]:
-    """What is kept, oldest first. It is forgotten with that; where it cannot be, OSError is raised."""
+    """Return the notices, oldest first, and remove the file. Raises OSError if it cannot be removed."""
     notices = _read(state / _NAME)
     (state / _NAME).unlink(missing_ok=True)
     return notices

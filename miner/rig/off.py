@@ -1,4 +1,4 @@
-"""The commands `off` and `unlatch`: devices in their safest state, whoever left them on.
+"""The commands `off` and `unlatch`: put devices into their safest state, or let a latched one start again.
 
 The operator, the systemd unit after its miner ended, and the guard of a miner that was killed all come here. A device
 that another miner drives is that miner's to turn off: its lock is respected.
@@ -19,7 +19,7 @@ from miner.rig.selection import matching
 
 
 def turn_off(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
-    """A sentence about each device that draws power by itself, and whether it is off; only those of --device."""
+    """Turn devices off, all or those of --device. Yields a sentence for each, and whether it is off."""
     state = state_folder(configuration, environ)
     inventory = take_inventory(configuration, Host(state), PowerSwitch)
     for failure in inventory.failures:
@@ -61,7 +61,7 @@ def state_folder(configuration: Configuration, environ: Mapping[str, str]) -> Pa
 
 
 def unlatch(configuration: Configuration, environ: Mapping[str, str], serial: str) -> bool:
-    """Let a device start again; whether it was kept off. Raises BackendError, StateError."""
+    """Let a device start again. Return whether it was kept off. Raises BackendError, StateError."""
     state: Path = state_dir.locate(configuration.state_dir, environ)
     inventory = take_inventory(configuration, Host(state), PowerSwitch)
     switches = [backend for backend in inventory.backends if isinstance(backend, PowerSwitch)]

@@ -1,4 +1,4 @@
-"""The devices of this machine that mine: chosen and locked at the start, followed as they are plugged in and out."""
+"""The devices of this machine that mine. They are chosen and locked at the start, and followed as they come and go."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Rig:
-    """What mines, `mining`, follows from what is there and from `configuration`, which may be replaced.
+    """Keeps `mining`, the devices that mine, in step with the devices present and with `configuration`.
 
-    `guard`: the words that a guard is started with, once there is a device whose power it must cut. Raises
-    SelectionError where nothing can mine. On the event loop's thread.
+    `configuration` may be replaced. `guard`: command-line flags for the guard, which starts with the first device whose
+    power it must cut. Raises SelectionError if no device can mine. Use it on the event loop's thread.
     """
 
     def __init__(self, configuration: Configuration, state: Path | None, *, guard: Sequence[str]) -> None:
@@ -37,22 +37,22 @@ class Rig:
         self._guard_words = guard
         self._guard: Guard | None = None
         self._locks: dict[str, Lock] = {}
-        self._told: set[str | tuple[str, str]] = set()  # failures, and devices passed over with the reason
+        self._told: set[str | tuple[str, str]] = set()  # failures and passed-over devices that were logged
         self._changed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._inventory, self.mining = self._first_look(begin_inventory(configuration, Host(state, teller(log))))
 
     def start(self, engine: Engine) -> None:
-        """Hand the chosen devices to the engine; raises StateError for one that another miner drives."""
+        """Give the chosen devices to the engine. Raises StateError for a device that another miner drives."""
         self._engine = engine
         for info in self.mining:
             self._add(info)
 
     def follow(self) -> None:
-        """From now on, on the running loop, until `unfollow`."""
+        """Follow changes of the devices on the running event loop, until `unfollow`."""
         loop = asyncio.get_running_loop()
 
-        def changed() -> None:  # in a thread of the backend's
+        def changed() -> None:  # on a thread of the backend
             loop.call_soon_threadsafe(self.look_again)
 
         self._watch = Watch(changed)
@@ -62,20 +62,20 @@ class Rig:
         self._watch.end()
 
     def look_again(self) -> None:
-        """Something may have changed: follow, one look at a time."""
+        """Take the inventory again, since something may have changed. One look runs at a time."""
         self._changed.set()
         if self._following is None or self._following.done():
             self._following = asyncio.create_task(self._look_while_changed())
 
     def close(self) -> None:
-        """Let others have the devices: the guard first, should one be on still."""
+        """Release the locks and close the guard, which then turns off any device that is still on."""
         for lock in self._locks.values():
             lock.close()
         if self._guard:
             self._guard.close()
 
     def _first_look(self, inventory: Inventory) -> tuple[Inventory, tuple[DeviceInfo, ...]]:
-        """What to begin with: who still looks for devices is waited for only where that decides what mines."""
+        """The inventory and the devices to begin with. Waits for a slow backend only if the selection depends on it."""
         self._tell_failures(inventory)
         while inventory.late:
             inventory = inventory.with_next()
@@ -105,7 +105,7 @@ class Rig:
         return selection.chosen
 
     def _add(self, info: DeviceInfo) -> None:
-        """Mine with this device, unless another miner does; raises StateError then."""
+        """Mine with this device. Raises StateError if another miner drives it."""
         lock = state_dir.lock_device(info, state_dir.lock_folders(self._state, os.environ))
         if lock is not None:
             self._locks[info.id] = lock
@@ -130,13 +130,13 @@ class Rig:
                 log.error("no_device_left", text=str(error))  # noqa: TRY400  a sentence
                 chosen = {}
             mining = {info.id: info for info in self.mining}
-            present = {info.id for info in self._inventory.infos}  # and passed over, for a reason that was told
+            present = {info.id for info in self._inventory.infos}  # those that do not mine have their reason logged
             for gone in mining.keys() - chosen.keys():
                 if gone not in present:
                     log.warning("device_gone", device=gone)
                 if not await self._engine.remove_device(gone):
                     log.error("device_not_off", device=gone)
-                    continue  # its lock stays, and it is not added again, while a driver may still be at it
+                    continue  # it stays locked and is not added again while its driver may still run
                 del mining[gone]
                 if lock := self._locks.pop(gone, None):
                     lock.close()
@@ -150,13 +150,13 @@ class Rig:
             self.mining = tuple(mining.values())
 
 
-def _tell(guard: Guard, device: str, on: bool) -> None:  # noqa: FBT001  what a keeper tells
-    """The guard turns off what is on, should this process be killed."""
+def _tell(guard: Guard, device: str, on: bool) -> None:  # noqa: FBT001  the signature that a keeper calls
+    """Tell the guard whether this device may have power: it turns the device off if this process is killed."""
     (guard.on if on else guard.off)(device)
 
 
 def _open_guarded(found: Found, guard: Guard) -> Device:
-    """In the thread of the device's keeper, at each start of the device."""
+    """Open the device and register its supervisor with the guard. Runs in the keeper's thread at each start."""
     device = found.open()
     if isinstance(device, Supervised):
         guard.watch(found.info.id, device)
@@ -164,6 +164,6 @@ def _open_guarded(found: Found, guard: Guard) -> Device:
 
 
 def _switched(inventory: Inventory) -> list[str]:
-    """The guard's flag for the backend whose devices it turns off: without the others it is ready sooner."""
+    """The guard's flag for the one backend with a power switch: without the other backends it is ready sooner."""
     names = [backend.name for backend in inventory.backends if isinstance(backend, PowerSwitch)]
     return [f"--backend={names[0]}"] if len(names) == 1 else []

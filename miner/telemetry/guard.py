@@ -39,8 +39,8 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
-    """What stands before the metrics; nothing by default."""
+class Access:
+    """Who may read the metrics, and how they are served: anybody, over plain HTTP, by default."""
 
     login: Login | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)

@@ -25,7 +25,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from .exposition import exposition
-from .guard import Guard, Login, TelemetryError
+from .guard import Access, Login, TelemetryError
 
 if TYPE_CHECKING:  # exists in type stubs only
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -56,26 +56,26 @@ class MetricsServer:
         port: int,
         registry: CollectorRegistry,
         request_s: float = REQUEST_S,
-        guard: Guard | None = None,
+        access: Access | None = None,
     ) -> None:
         """Bind exactly `host` (a name, an IPv4 or an IPv6 address) and serve; port 0 takes a free one.
 
-        `guard`: who may read; None: whoever reaches it.
+        `access`: who may read; None: whoever reaches it.
 
         Raises TelemetryError when that address cannot be bound.
         """
-        guard = guard or Guard()
-        self._scheme = "https" if guard.tls else "http"
+        access = access or Access()
+        self._scheme = "https" if access.tls else "http"
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._server = _Server(family, address, request_s, guard.tls)
+            self._server = _Server(family, address, request_s, access.tls)
         except OSError as error:
             reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
             raise TelemetryError(f"metrics cannot be served on {_joined(host, port)}: {reason}") from error
-        self._server.set_app(_application(registry, guard.login))
+        self._server.set_app(_application(registry, access.login))
         self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
         if not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback:
-            self._warn(guard)
+            self._warn(access)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_LOOK_S,), name="metrics", daemon=True)
         self._thread.start()
         log.info("metrics_serving", url=self.url)
@@ -92,12 +92,12 @@ class MetricsServer:
         self._server.server_close()
         self._server.cut(before=float("inf"))
 
-    def _warn(self, guard: Guard) -> None:
+    def _warn(self, access: Access) -> None:
         """Of what other machines may see."""
         address = _joined(self.host, self.port)
-        if guard.login is None:
+        if access.login is None:
             log.warning("metrics_public", address=address, hint="anyone who reaches it can read: set metrics_user")
-        elif guard.tls is None:
+        elif access.tls is None:
             log.warning("metrics_password_in_clear", address=address, hint="set metrics_cert, or listen on 127.0.0.1")
 
     def __enter__(self) -> Self:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from miner.telemetry.guard import Guard, Login, TelemetryError, tls_context
+from miner.telemetry.guard import Access, Login, TelemetryError, tls_context
 from miner.telemetry.metrics import registry
 from miner.telemetry.server import FRESH_S, REQUESTS_AT_ONCE, MetricsServer
 from miner.telemetry.snapshot import Snapshot
@@ -193,28 +193,28 @@ def test_whoever_does_not_know_the_password_is_refused_before_anything_is_render
     def unread() -> Snapshot:
         raise AssertionError("rendered for a stranger")
 
-    with MetricsServer("127.0.0.1", 0, registry(unread), guard=Guard(LOGIN)) as server:
+    with MetricsServer("127.0.0.1", 0, registry(unread), access=Access(LOGIN)) as server:
         status, _, body = get(server, Authorization=authorization)
     assert status == 401
     assert LOGIN.password.encode() not in body
 
 
 def test_whoever_knows_the_password_scrapes() -> None:
-    with MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(LOGIN)) as server:
+    with MetricsServer("127.0.0.1", 0, registry(snapshot), access=Access(LOGIN)) as server:
         assert get(server, Authorization=basic(LOGIN.user, LOGIN.password))[0] == 200
         assert get(server, Authorization=basic(LOGIN.user, LOGIN.password).replace("Basic", "basic"))[0] == 200
 
 
 def test_the_password_is_in_no_log_and_in_no_representation() -> None:
-    with capture_logs() as logs, MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(LOGIN)) as server:
+    with capture_logs() as logs, MetricsServer("127.0.0.1", 0, registry(snapshot), access=Access(LOGIN)) as server:
         get(server, Authorization=basic(LOGIN.user, "wrong"))
-    assert LOGIN.password not in repr(logs) + repr(LOGIN) + repr(Guard(LOGIN))
+    assert LOGIN.password not in repr(logs) + repr(LOGIN) + repr(Access(LOGIN))
     assert "wrong" not in repr(logs)
 
 
 def test_with_a_certificate_the_metrics_travel_over_tls(certificate: tuple[Path, Path, ssl.SSLContext]) -> None:
     cert, key, trust = certificate
-    with MetricsServer("127.0.0.1", 0, registry(snapshot), guard=Guard(tls=tls_context(cert, key))) as server:
+    with MetricsServer("127.0.0.1", 0, registry(snapshot), access=Access(tls=tls_context(cert, key))) as server:
         assert server.url == f"https://127.0.0.1:{server.port}/metrics"
         with contextlib.closing(http.client.HTTPSConnection(server.host, server.port, context=trust)) as connection:
             connection.request("GET", "/metrics")
@@ -227,9 +227,9 @@ def test_a_handshake_that_never_comes_is_cut_off_and_hinders_nobody(
     certificate: tuple[Path, Path, ssl.SSLContext],
 ) -> None:
     cert, key, trust = certificate
-    guard = Guard(tls=tls_context(cert, key))
+    access = Access(tls=tls_context(cert, key))
     with (
-        MetricsServer("127.0.0.1", 0, registry(snapshot), request_s=2.0, guard=guard) as server,
+        MetricsServer("127.0.0.1", 0, registry(snapshot), request_s=2.0, access=access) as server,
         socket.create_connection((server.host, server.port)) as silent,
     ):
         with contextlib.closing(http.client.HTTPSConnection(server.host, server.port, context=trust)) as connection:
@@ -250,7 +250,7 @@ def test_a_key_of_another_certificate_is_a_sentence(
 
 @pytest.mark.parametrize(("login", "event"), [(None, "public"), (LOGIN, "password_in_clear")])
 def test_what_other_machines_could_read_is_warned_of(login: Login | None, event: str) -> None:
-    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), guard=Guard(login)):
+    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), access=Access(login)):
         pass
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [f"metrics_{event}"]
 
@@ -258,8 +258,8 @@ def test_what_other_machines_could_read_is_warned_of(login: Login | None, event:
 def test_with_a_password_and_a_certificate_there_is_nothing_to_warn_of(
     certificate: tuple[Path, Path, ssl.SSLContext],
 ) -> None:
-    guard = Guard(LOGIN, tls_context(*certificate[:2]))
-    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), guard=guard):
+    access = Access(LOGIN, tls_context(*certificate[:2]))
+    with capture_logs() as logs, MetricsServer("0.0.0.0", 0, CollectorRegistry(), access=access):
         pass
     assert not [entry for entry in logs if entry["log_level"] == "warning"]
 

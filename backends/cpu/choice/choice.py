@@ -1,4 +1,4 @@
-"""Which kernels to use, from what measuring them on this processor has shown, and why no others.
+"""Chooses kernels from their rates on this processor, and says why the others were not chosen.
 
     <cache folder>/measured.json    {PROCESSOR: {KERNEL: {"rates_hps": {"1": 9.1e6, "16": 1.1e7}} or {"refused": WHY}}}
                                     as the content of a file that `backends.kept` reads
@@ -20,12 +20,12 @@ from backends.kept import Kept, Spoiled
 from backends.kernels.candidates import Candidate
 from backends.rates import first_of_the_best
 
-_NOISE = 0.02  # rates that differ by less are equal: the candidate further up in the order, or fewer versions, is taken
+_NOISE = 0.02  # rates that differ by less are equal: the earlier candidate, or fewer versions, is chosen
 _FILE = "measured.json"
 
 
 class Outcome(BaseModel):
-    """What became of a candidate: it was refused for good, or its best rate for each number of versions."""
+    """The result of a candidate: refused for good, or its best rate for each number of versions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ _RECORDS = TypeAdapter(Mapping[str, Record])
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernel for one version, the one for several, and how many these should be at most (1: not worth it)."""
+    """The kernel for one version, the kernel for several, and the most versions at once (1: several gain nothing)."""
 
     single: str
     several: str
@@ -51,7 +51,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], record: Record) -> Choice | None:
-    """The fastest of the usable candidates that were measured; None if none was."""
+    """The fastest usable candidates; None if none was measured."""
     rates = {
         x.name: record[x.name].rates_hps
         for x in candidates
@@ -66,7 +66,7 @@ def choose(candidates: Sequence[Candidate], record: Record) -> Choice | None:
 
 
 def reasons(candidates: Sequence[Candidate], record: Record) -> dict[str, str]:
-    """For each candidate that is not chosen: why not."""
+    """Why each other candidate is not chosen, by its name."""
     choice = choose(candidates, record)
     best = record[choice.single].rates_hps[1] if choice else 0.0
     told = {}
@@ -84,7 +84,7 @@ def reasons(candidates: Sequence[Candidate], record: Record) -> dict[str, str]:
 
 
 def read(folder: Path | None, processor: str, tell: Callable[[str], None] = lambda _: None) -> Record:
-    """What is remembered of this processor; nothing without a file, or where the file cannot be used: `tell` why."""
+    """The record of this processor; empty without a file. If the file cannot be used, `tell` gets the reason."""
     if folder is None:
         return {}
     try:
@@ -95,7 +95,7 @@ def read(folder: Path | None, processor: str, tell: Callable[[str], None] = lamb
 
 
 def write(folder: Path | None, processor: str, record: Record) -> None:
-    """Remember it. Raises OSError where that cannot be."""
+    """Keep the record of this processor. Raises OSError."""
     if folder is None:
         return
     kept = _kept(folder)

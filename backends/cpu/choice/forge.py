@@ -1,10 +1,11 @@
-"""From candidates to the kernel in use: something that starts quickly first, what measures fastest behind it.
+"""Carries out the plan: first a kernel that starts quickly, then, in the background, the kernel that measures fastest.
 
     begin() -> the plan's steps, one by one -> each Use: `search` is set, changed() called
                                                none came: `failure`
-    rest()  -> the step at hand is given up; the next begin() takes it up again
+    rest()  -> the present step is given up; the next begin() repeats it
 
-One thread of its own, which gives way once something hashes; what it made outlives stop() and start() of the device.
+The forge has a thread of its own, which lowers its priority once a kernel hashes. Its kernels outlive stop() and
+start() of the device.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from native import KernelError
 
 
 class Maker(Protocol):
-    """What the forge asks of a `workshop.Workshop`. All but `plan` and `remember` may take seconds and raise.
+    """The part of `workshop.Workshop` that the forge uses. All but `plan` and `remember` may take seconds and raise.
 
-    `interrupt`, from any thread: what runs raises Interrupted soon, and so does what is asked for until `resume`.
+    `interrupt`, from any thread: the running call raises Interrupted soon, and so does each call until `resume`.
     """
 
     def plan(self) -> Plan: ...
@@ -36,7 +37,7 @@ class Maker(Protocol):
 
 
 def forged(maker: Maker) -> Search:
-    """What the whole plan ends with, carried out here and now. Raises KernelError if that is nothing."""
+    """Carry out the whole plan in this thread and return its search. Raises KernelError if no kernel works."""
     forge = Forge(maker)
     forge.work()
     if forge.search is None:
@@ -45,7 +46,7 @@ def forged(maker: Maker) -> Search:
 
 
 class Forge:
-    """Carries out the plan in the background. settle: called in its thread as soon as something hashes."""
+    """Carries out the plan in the background. settle: called in its thread once a kernel hashes."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Forge:
         settle: Callable[[], None] = lambda: None,
         log: Callable[..., None] = lambda *_a, **_k: None,
     ) -> None:
-        self.search: Search | None = None  # the one to use: looked at before every chunk
+        self.search: Search | None = None  # the search to use; hash threads read it before every chunk
         self.doing: str | None = None
         self.failure: str | None = None  # no candidate is left
         self.refused: dict[str, str] = {}  # candidate's name: why
@@ -69,7 +70,7 @@ class Forge:
         self._plan: Plan | None = None  # the one begun; None before, and after a failure
 
     def begin(self) -> None:
-        """Have it at work, unless it is or has done all there is; after a failure, from the beginning."""
+        """Start the thread unless it runs or the plan is done. After a failure the plan begins again."""
         with self._turn:
             self._wanted, self._resting = True, False
             if self._plan is None:
@@ -80,7 +81,7 @@ class Forge:
                 self._thread.start()
 
     def rest(self) -> None:
-        """Do no more until the next `begin`; returns at once. Only what compiles in this very process goes on."""
+        """Stop until the next `begin`; returns at once. Only a compilation inside this process goes on."""
         with self._turn:
             self._wanted, self._resting = False, True
             self._maker.interrupt()
@@ -93,7 +94,7 @@ class Forge:
             pass
 
     def _work(self) -> None:
-        """Thread: until nobody wants more."""
+        """The thread's body: work until nothing more is wanted."""
         while True:
             with self._turn:
                 if not self._wanted:
@@ -103,7 +104,7 @@ class Forge:
             self.work()
 
     def _next_step(self, plan: Plan) -> bool:
-        """Whether there may be another."""
+        """Do the next step. Return whether there may be another."""
         if self._resting:
             return False
         if step := plan.next():
@@ -144,7 +145,7 @@ class Forge:
             plan.raced(self._maker.race(race.names))
         except Interrupted:
             return
-        except Exception as e:  # noqa: BLE001 # what is in use goes on, whatever became of the race
+        except Exception as e:  # noqa: BLE001 # the kernel in use goes on, whatever the race raised
             why = str(e) or type(e).__name__
             plan.spoiled(race, why, for_good=isinstance(e, Refused) and e.for_good)
             self._log("kernels_not_measured", kernels=list(race.names), reason=why)
@@ -152,7 +153,7 @@ class Forge:
             self.doing = None
 
     def _managed(self, plan: Plan, names: Sequence[str], doing: str, task: Callable[[], None]) -> bool:
-        """Whether it was done; if not, the candidates are refused: whatever is wrong with them, the next may do."""
+        """Run `task` and return whether it succeeded. If not, refuse these candidates: the next ones may work."""
         self.doing = doing
         try:
             task()

@@ -1,10 +1,10 @@
-"""What to do next about kernels: compile and examine one, measure some, use what has won. No thread, no clock.
+"""Decides the next step about kernels: compile and examine one, race some, use the winner. No thread, no clock.
 
     cold:   Prove(quick starter) -> Use -> for each of the others, the best by reputation first:
                 Prove(it) -> Race(it and what is in use) -> Use(the winner)
     warm:   Use(remembered winner)
 
-Reputation (the order of candidates) says what to try first, never what to use: only a race does that.
+Reputation (the order of candidates) decides which kernel is tried first. Only a race decides which kernel is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Hash with these from now on."""
+    """Hash with these kernels from now on."""
 
     choice: Choice
 
@@ -50,7 +50,7 @@ class Plan:
     _resting: bool = False
 
     def next(self) -> Prove | Race | Use | None:
-        """The next step; None when there is nothing better to hope for, or nothing left at all."""
+        """The next step; None when no better kernel is left to try, or none at all."""
         usable = [x for x in self.candidates if x.unusable is None and x.name not in self._out()]
         choice = choose(usable, self.record)
         if choice and choice != self.in_use and self.proven.issuperset(choice.names):
@@ -74,7 +74,7 @@ class Plan:
             self.record = {**self.record, name: Outcome(refused=why)}
 
     def raced(self, outcomes: Record) -> None:
-        """A kernel's best in any race is its rate: whatever else the machine did can only have made it less."""
+        """Take the best rate of a kernel in any race: other load on the machine can only lower a rate."""
         for name, outcome in outcomes.items():
             known = self.record.get(name, Outcome()).rates_hps
             best = {count: max(hps, known.get(count, 0.0)) for count, hps in outcome.rates_hps.items()}
@@ -84,7 +84,7 @@ class Plan:
         self.in_use = choice
 
     def spoiled(self, race: Race, why: str, *, for_good: bool) -> None:
-        """The race could not be run: the newcomer is refused, and without one there is no reason to try again."""
+        """The race could not be run: refuse the newcomer. Without a newcomer do not race again."""
         newcomers = [name for name in race.names if not self.in_use or name not in self.in_use.names]
         for name in newcomers:
             self.refuse(name, why, for_good=for_good)

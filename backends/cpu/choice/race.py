@@ -1,7 +1,7 @@
-"""Which search is the faster one here: each in turn for a chunk, many turns, and the best chunk of each counts.
+"""Races searches against each other: each runs a chunk in turn, for many turns, and its best chunk counts.
 
-A busy neighbour, a scheduler or a hypervisor can only slow a chunk down, and takes its time at random. The shortest of
-many is what the processor can do. Time is the thread's own: what hash threads beside it take does not count.
+A busy neighbour, a scheduler or a hypervisor can only slow a chunk down, at random times. The shortest of many chunks
+is the speed of the processor. The clock counts this thread's time only, so hash threads beside it do not matter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from backends.cpu.search import Search
 MIDSTATES = (1, 4, 8, 16, 32)
 TURNS = 30
 CHUNK_S = 0.0015
-_FIRST = 64  # nonces: a search a hundred times too slow is through with them before anyone waits
+_FIRST = 64  # nonces, few enough even for a search that is a hundred times too slow
 _HARD = 1 << 200  # no hits
 _VERSION = 0x20000000
 
@@ -54,7 +54,7 @@ class _Runner:
         self._count = max(int(self._count * CHUNK_S / took_s) // _FIRST * _FIRST, _FIRST)
 
     def run(self) -> float:
-        """Search one chunk; the seconds it took."""
+        """Search one chunk and return the seconds that it took."""
         since = self._clock()
         done, _ = self._search.scan(native.NonceRange(self._params, 0, self._count, self._hits, self._cancel, 0))
         took_s = self._clock() - since

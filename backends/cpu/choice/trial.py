@@ -1,6 +1,6 @@
 """One task of the workshop: `python -m backends.cpu.choice.trial PARENT FOLDER prove|race KERNEL...`.
 
-Answers with a line of JSON. PARENT is the process that asks: when it ends, so does this one.
+Prints one line of JSON. PARENT is the id of the parent process: when that ends, this process ends too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TASKS = Literal["prove", "race"]
 
 
 class Answer(BaseModel):
-    """refused: why not, None if all is well; for_good: it will be the same tomorrow."""
+    """refused: why the kernels cannot be used; None if they can. for_good: another try would give the same."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ def carry_out(folder: Path, task: TASKS, names: list[str]) -> Answer:
 
 
 def main(parent: str, folder: str, task: str, *names: str) -> None:
-    """Do the task and say how it went."""
+    """Do the task and print its Answer."""
     end_with(int(parent))
     sys.stdout.write(carry_out(Path(folder), cast("TASKS", task), list(names)).model_dump_json())
 

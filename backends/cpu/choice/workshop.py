@@ -1,9 +1,9 @@
-"""Where kernels are compiled, examined and measured: in processes of their own, one task each.
+"""Compiles, examines and measures kernels, each task in a process of its own.
 
-A compiler takes memory that no interpreter gives back, and one that meets an instruction it cannot make ends its
-process, as does a processor that meets one it does not know: neither shall happen to the miner. A task leaves what it
-compiled in the cache, where the miner loads it in a moment. Without a cache, or where no process can be started, the
-tasks run here.
+A compiler takes memory that the interpreter never returns. It aborts its process on an instruction that it cannot emit,
+and an unknown instruction kills the process that runs it. Neither may happen to the miner. A task leaves its kernel in
+the cache, from which the miner loads it in a moment. Without a cache, or if no process can be started, tasks run in the
+miner itself.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from backends.kernels.cache import KernelCache
 from backends.kernels.candidates import Candidate, load
 from backends.kernels.proof import ProofError
 
-_PATIENCE_S = 120.0  # a single-board computer compiles the longest kernel in a tenth of it
-_MOST_HERE = 2  # without a cache everything would be compiled at every start
+_PATIENCE_S = 120.0  # a single-board computer compiles the longest kernel in a tenth of this
+_MOST_HERE = 2  # kernels to prove without a cache: each start compiles them again
 _FAULTS = {signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT}
 
 
 class Refused(Exception):
-    """A kernel is not to be used. for_good: it would not be tomorrow either."""
+    """A kernel cannot be used. for_good: another try would give the same."""
 
     def __init__(self, why: str, *, for_good: bool) -> None:
         super().__init__(why)
@@ -39,11 +39,11 @@ class Refused(Exception):
 
 
 class Interrupted(Exception):
-    """Nothing is wrong: it was asked to stop."""
+    """The task was interrupted; nothing is wrong with the kernel."""
 
 
 class Workshop:
-    """processor: its maker's name for it, under which results are remembered."""
+    """processor: the model name under which results are remembered."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Workshop:
         self._interrupted = False
 
     def plan(self) -> Plan:
-        """What is to be done, from what the cache holds."""
+        """The plan that follows from the content of the cache."""
         return Plan(
             candidates=list(self._candidates.values()),
             record=memory.read(self._cache.folder, self._processor, self._forgot),
@@ -75,7 +75,7 @@ class Workshop:
         )
 
     def prove(self, name: str) -> None:
-        """Have a candidate compiled and examined. Raises Refused."""
+        """Compile and examine a candidate. Raises Refused."""
         if self._cache.folder is not None:
             try:
                 answer = self._elsewhere("prove", [name])
@@ -89,7 +89,7 @@ class Workshop:
         self._load(name)
 
     def race(self, names: Sequence[str]) -> Record:
-        """The rates of proven kernels, measured against each other. Raises Refused, of the newest of them."""
+        """Measure proven kernels against each other and return their rates. Raises Refused for the newest kernel."""
         if self._cache.folder is not None and not set(names) <= self._loaded.keys():
             try:
                 answer = self._elsewhere("race", names)
@@ -103,7 +103,7 @@ class Workshop:
         return {name: Outcome(rates_hps=by_count) for name, by_count in rates.items()}
 
     def load(self, choice: Choice) -> Search:
-        """Have the chosen kernels in this process. Raises Refused."""
+        """Load the chosen kernels into this process. Raises Refused."""
         return NativeSearch(self._load(choice.single), self._load(choice.several), choice.midstates)
 
     def remember(self, record: Record) -> None:
@@ -116,7 +116,7 @@ class Workshop:
         self._log("kernel_choice_not_read", reason=reason)
 
     def interrupt(self) -> None:
-        """End the process at work, and start none until `resume`: Interrupted."""
+        """Kill the process at work. Until `resume` every task raises Interrupted."""
         with self._turn:
             self._interrupted = True
             if self._at_work is not None and self._at_work.poll() is None:

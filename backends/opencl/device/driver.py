@@ -1,8 +1,8 @@
-"""One device's thread: leases down to the worker, results up to the feed, and what becomes of a worker that fails.
+"""The thread of one device: it gives leases to the worker, passes hits to the feed, and replaces a worker that fails.
 
-Every wait is on the feed's epoch, read before anything else is looked at: whoever changes something (the manager new
-work; the device stop, pause or duty; the worker by speaking) does so first and raises the epoch then. Between two
-launches the worker needs nothing from here: it has its next stretch already.
+The thread waits on nothing but the feed's epoch, which it reads before it looks at anything else. Others first make
+their change (the manager new work, the device a stop, pause or duty, the worker a report) and then raise the epoch.
+Between two launches the worker needs nothing from this thread: it has its next stretch already.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from backends.opencl.protocol import (
 )
 from backends.rates import smoothed
 
-_LOOK_S = 0.25  # between two looks around when nothing wakes us
-_PARTING_S = 2.0  # what a worker gets to tell what it has in flight, and to end
-_AHEAD_S = 0.5  # of work that the worker has left when it is given more
+_LOOK_S = 0.25  # between two steps when nothing raises the epoch
+_PARTING_S = 2.0  # time for a worker to report its launches in flight and to end
+_AHEAD_S = 0.5  # the worker gets more work when it has less than this left
 
 
 class Link(Protocol):
-    """A worker, as `process.WorkerProcess` has it."""
+    """The interface of `process.WorkerProcess`."""
 
     @property
     def pid(self) -> int: ...
@@ -53,14 +53,14 @@ class Link(Protocol):
 
 @dataclass(slots=True)
 class Controls(threaded.Controls):
-    """What the device wants of its worker; read by the driver at every step. Lives as long as the device."""
+    """The settings for the worker. The driver reads them at every step. They live as long as the device."""
 
     power_w: float | None = None
 
 
 @dataclass(slots=True)
 class Heard:
-    """What the worker said last, for telemetry; replaced as a whole or by single fields, read by any thread."""
+    """The worker's last reports, for telemetry. Any thread may read them."""
 
     sensed: Sensed = field(default_factory=Sensed)
     activity: str | None = None
@@ -71,7 +71,7 @@ class Heard:
 
 
 class Driver:
-    """Runs in a thread of its own. needs_temperature: hash nothing before the card told one."""
+    """Runs in a thread of its own. needs_temperature: hash nothing before the card has reported a temperature."""
 
     def __init__(
         self,
@@ -105,10 +105,10 @@ class Driver:
         self._progress = Progress()
         self._link: Link | None = None
         self._last_words: Failed | None = None
-        self._told: tuple[float, float | None] | None = None  # the worker's present duty and power
-        self._stopped_for_heat = False  # as it was logged last
+        self._told: tuple[float, float | None] | None = None  # duty and power that the worker was given last
+        self._stopped_for_heat = False  # as logged last
         self._token = 0
-        self._dropping = False  # the worker was told to drop what it has, and has not yet confirmed
+        self._dropping = False  # the worker has not yet confirmed an order to drop its stretches
 
     @property
     def pid(self) -> int | None:
@@ -129,7 +129,7 @@ class Driver:
                     self._log("worker_not_gone", pid=link.pid)
 
     def step(self) -> bool:
-        """Hear what has come, do the next thing there is to do; False: told to stop."""
+        """Take the worker's reports and do the next step. Return False when it must stop."""
         epoch, now = self._feed.epoch, self._clock()
         if self._stopping():
             return False
@@ -181,7 +181,7 @@ class Driver:
             case Doing(text=text):
                 self.heard.activity = text
                 self._log("device_activity", activity=text)
-                self._opening = self._opening.model_copy(update={"retune": False})  # it has begun to: the next goes on
+                self._opening = self._opening.model_copy(update={"retune": False})  # the next worker goes on
                 self.watchdog.handle(dog.Spoke(), now)
             case Ready(name=name, midstates=midstates):
                 self._progress.together = midstates
@@ -208,7 +208,7 @@ class Driver:
         self._stopped_for_heat = stopped is not None
 
     def _account(self, report: Done, now: float) -> None:
-        """Hand in what a part of a stretch gave."""
+        """Report the hits of a part of a stretch to the feed."""
         part = self._progress.done(report)
         for nonce, version in report.hits:
             self._feed.found(Hit(part.work, nonce, version, part.work.ntime))
@@ -218,7 +218,7 @@ class Driver:
             self.heard.hps = smoothed(self.heard.hps, hashes / report.took_s)
         self.watchdog.handle(dog.Finished(), now)
 
-    # ---- what becomes of it
+    # ---- restarts
 
     def _do(self, effects: list[dog.Spawn | dog.Kill]) -> None:
         for effect in effects:
@@ -240,7 +240,7 @@ class Driver:
             self._log("worker_restarted", pid=self._link.pid, reason=self.watchdog.reason)
 
     def _lose(self, reason: str, now: float) -> None:
-        """The worker is of no use any more: end it, and keep what it leaves undone."""
+        """End the worker and keep its unsearched stretches for the next one."""
         link, self._link = self._link, None
         words = self._last_words
         stuck = link is not None and not link.kill()
@@ -253,10 +253,10 @@ class Driver:
         self._log("worker_lost", reason=reason)
         self.watchdog.handle(dog.Lost(reason, for_good=stuck or bool(words and words.for_good)), now)
 
-    # ---- what it is given
+    # ---- orders to the worker
 
     def _mine(self) -> float:
-        """Keep the worker in work; how long to wait then."""
+        """Give the worker enough work. Return how long to wait then, in seconds."""
         progress = self._progress
         self._tell_settings()
         resting = self._resting()
@@ -264,7 +264,7 @@ class Driver:
         if self._dropping:
             return _LOOK_S
         if progress.busy and (resting or stale):
-            self._drop()  # what is out is told before new work is taken: it may be dead then
+            self._drop()  # the worker reports its stretches before new work is taken, since their job may die with it
             return _LOOK_S
         if stale:
             progress.forget()
@@ -280,7 +280,7 @@ class Driver:
         return 0.0  # take() has waited
 
     def _resting(self) -> tuple[State, str | None] | None:
-        """Why nothing is hashed now, as state and fault; None: it is."""
+        """Why the device hashes nothing now, as state and fault; None if it hashes."""
         if not self._controls.enabled or not self._controls.duty:
             return State.PAUSED, None
         if self.thermal.stopped:
@@ -290,7 +290,7 @@ class Driver:
         return None
 
     def _tell_settings(self) -> None:
-        """Have the worker do as the controls say, and as the temperature allows."""
+        """Give the worker the duty and power that the controls set and the temperature allows."""
         duty, power_w = min(self._controls.duty, self.thermal.duty), self._controls.power_w
         if self._link and (duty, power_w) != self._told:
             known = self._told is not None and power_w == self._told[1]
@@ -298,7 +298,7 @@ class Driver:
             self._told = duty, power_w
 
     def _fill(self) -> None:
-        """Give out what there is room for, with a fresh lease when this one is used up."""
+        """Give out as many stretches as there is room for, from a fresh lease when this one is used up."""
         progress = self._progress
         reserve = (self.heard.hps or 0.0) * _AHEAD_S
         while self._link and not progress.full(reserve):
@@ -316,7 +316,7 @@ class Driver:
             self._link.send(Drop(token=self._token))
 
     def _finish(self) -> None:
-        """Hand in what is in flight, if that does not take long."""
+        """Wait a short time for the hits of the launches in flight."""
         give_up = self._clock() + _PARTING_S
         if self.watchdog.phase is Phase.RUNNING and self._progress.busy and not self._dropping:
             self._drop()

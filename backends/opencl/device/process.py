@@ -1,7 +1,7 @@
-"""A worker process from outside: orders down, reports up, and its end in words.
+"""The miner's end of a worker process: sends orders, receives reports, describes how the worker ended.
 
-Its reports are read by a thread of ours, which wakes the device when there are any; when the device does not look, the
-thread stops reading, the pipe fills, and the worker waits.
+A thread reads the worker's reports and wakes the device. If the device does not take the reports, the thread stops
+reading, the pipe fills, and the worker waits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMPLAINTS_MAX = 4096  # bytes of standard error that are kept
 
 
 class WorkerProcess:
-    """Started by the thread that uses it: it ends with that thread. `woken`: called, in another, when it has spoken."""
+    """Start it in the thread that uses it: it ends with that thread. `woken`: called in another, at each report."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class WorkerProcess:
         self._woken = woken
         self._reports: queue.Queue[Report] = queue.Queue(_UNREAD_MAX)
         self._complaints = b""
-        self._fault: str | None = None  # what it said that nobody says
+        self._fault: str | None = None  # a message that breaks the protocol
         self._closing = False
         self._process = start(command, environ=environ)
         assert self._process.stdin is not None  # it was asked for
@@ -51,7 +51,7 @@ class WorkerProcess:
         return self._process.pid
 
     def send(self, order: Order) -> None:
-        """Never waits. A worker that is gone does not mind: its end is told by `lost`."""
+        """Send an order without waiting. If the worker is gone nothing happens; `lost` returns how it ended."""
         assert self._process.stdin is not None  # it was asked for
         line = encode(order)
         with suppress(OSError, ValueError):
@@ -68,7 +68,7 @@ class WorkerProcess:
         return found
 
     def lost(self) -> str | None:
-        """How it ended, or why it is of no use any more; None while it is well, or while there are reports left."""
+        """How the worker ended or what is wrong with it; None while it is well or reports are left."""
         if self._reader.is_alive() or not self._reports.empty():
             return None
         if self._fault:
@@ -80,7 +80,7 @@ class WorkerProcess:
         return f"its worker {ended(status, self._complaints)}"
 
     def close(self, timeout: float) -> bool:
-        """Let it end by itself, for `timeout` seconds, else kill it. Whether it is gone."""
+        """Wait up to `timeout` seconds for the worker to end by itself, then kill it. Return whether it is gone."""
         self._closing = True
         assert self._process.stdin is not None  # it was asked for
         with suppress(OSError):
@@ -88,7 +88,7 @@ class WorkerProcess:
         return self._gone(timeout) or self.kill()
 
     def kill(self) -> bool:
-        """Whether it is gone: a driver that hangs in the kernel holds even a killed process."""
+        """Return whether the worker is gone. A driver that hangs in the kernel holds even a killed process."""
         self._closing = True
         self._process.kill()
         return self._gone(KILL_S)
@@ -103,7 +103,7 @@ class WorkerProcess:
         return True
 
     def _read(self) -> None:
-        """The body of the reading thread: until the pipe ends or says nonsense."""
+        """The body of the reading thread, until the pipe ends or a message breaks the protocol."""
         assert self._process.stdout is not None and self._process.stderr is not None  # they were asked for
         out, complaints = self._process.stdout.fileno(), self._process.stderr.fileno()
         lines, open_ = Lines(), [out, complaints]

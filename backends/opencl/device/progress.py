@@ -1,7 +1,7 @@
-"""How far a device is in its leases: what its worker was given, what it has confirmed, what a new one must do again.
+"""Follows a device through its leases: stretches given to the worker, confirmed by it, or to be searched again.
 
-A stretch is a run of nonces under a few versions of one lease. It counts as searched only as far as the worker has said
-so, with the hits of that part: what a killed worker had not told is searched again, and nothing else is.
+A stretch is a run of nonces under a few versions of one lease. It counts as searched only as far as the worker has
+reported it, together with its hits. What a killed worker had not reported is searched again, and nothing else is.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Progress:
         self.together = 1
         self._position: Position | None = None
         self._again: deque[Part] = deque()
-        self._out: deque[tuple[int, Part]] = deque()  # in the order given, the first as far as it is not done
+        self._out: deque[tuple[int, Part]] = deque()  # as given out; of the first, the part not done
         self._number = 0
 
     @property
     def work(self) -> Work | None:
-        """The lease that is being worked on, the latest of them."""
+        """The latest lease."""
         return self._position.work if self._position else None
 
     @property
     def busy(self) -> bool:
-        """Whether the worker has something that it did not yet report."""
+        """Whether the worker has stretches that it has not reported yet."""
         return bool(self._out)
 
     def full(self, hashes: float) -> bool:
-        """Whether more than so many hashes are out, or as many stretches as may be."""
+        """Whether more than so many hashes are given out, or the most stretches."""
         return len(self._out) >= AHEAD or sum(part.count * len(part.versions) for _, part in self._out) > hashes
 
     @property
@@ -56,21 +56,21 @@ class Progress:
         return not self._again and (self._position is None or not self._position.versions)
 
     def begin(self, work: Work) -> None:
-        """Go on with this lease when all that is left of the present one was given out."""
+        """Continue with this lease once the present one is given out."""
         self._position = Position(work, self.together)
 
     def forget(self) -> None:
-        """Drop all that was not given out, and the lease."""
+        """Drop the lease and all of it that is not given out."""
         self._position = None
         self._again.clear()
 
     def rewind(self) -> None:
-        """The worker is gone, or has dropped what it had: what it did not report is to be given out again."""
+        """Give out again what the worker did not report, since it is gone or has dropped its stretches."""
         self._again.extendleft(part for _, part in reversed(self._out))
         self._out.clear()
 
     def next(self) -> Stretch:
-        """What to give out now. Not to be asked when it is exhausted."""
+        """The next stretch to give out. Do not call it when the lease is exhausted."""
         part = self._again.popleft() if self._again else self._fresh()
         if len(part.versions) > self.together:  # a new worker may take fewer
             self._again.appendleft(replace(part, versions=part.versions[self.together :]))
@@ -88,7 +88,7 @@ class Progress:
         )
 
     def done(self, report: Done) -> Part:
-        """What exactly was reported. Raises DeviceFault for what was never asked, or out of turn."""
+        """The part that this report covers. Raises DeviceFault for a stretch never given out, or out of order."""
         if not self._out or self._out[0][0] != report.stretch:
             raise DeviceFault(f"the worker reports stretch {report.stretch}, which it was not working on")
         number, part = self._out[0]

@@ -1,12 +1,12 @@
-"""How hard a card may be worked at its temperature: less above the target, little when it overheats, not at all beyond.
+"""The duty of a card at its temperature: reduced above the target, a tenth when it overheats, none above the cut-off.
 
         target - hysteresis      target         overheat        cutoff
     ------------+------------------+---------------+---------------+-------> °C
       a little     as it is           a little        a tenth         stops until it is
       more                            less                            below target - hysteresis
 
-Control is by duty: it works on every card, whatever its driver lets anyone set. A card that told its temperature and
-tells it no more is stopped: nobody knows what it is doing. The defaults are those that cgminer's users know.
+Duty works on every card, whatever its driver lets anybody set. A card that reported its temperature and stops reporting
+it is stopped, because nobody knows how hot it is. The defaults are those of cgminer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STALE_S = 10.0  # without a reading, after there were some
 _STEP = 0.05  # of duty
-_SETTLE_S = 5.0  # between two steps: heat takes its time
+_SETTLE_S = 5.0  # between two steps, since a card warms and cools slowly
 _LEAST = 0.1  # duty of an overheated card
 
 
@@ -35,7 +35,7 @@ class Limits:
 
 
 class Thermal:
-    """duty: the most that is allowed now. stopped: why nothing is, in a sentence; None while something is."""
+    """duty: the most that is allowed now. stopped: why the card is stopped, a sentence; None while it is not."""
 
     def __init__(self, limits: Limits) -> None:
         self.duty = 1.0

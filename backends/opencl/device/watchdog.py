@@ -1,4 +1,4 @@
-"""When a worker is given up for hung, when it is started anew, and when that is no use any more.
+"""Decides when a worker counts as hung, when it is restarted, and when the device is given up.
 
     OFF --Begin--> STARTING --Ready--> RUNNING --+
                       ^  |                |      | nothing finished for max(10 x what is usual, 30 s): Kill
@@ -7,7 +7,7 @@
                       |          v Lost
                       +------- SICK (waits) --- more than `tries` times, or no use to try again ---> DEAD
 
-Being lost again soon doubles the wait; a minute of good running makes up for all of it.
+Another loss doubles the wait. A minute of running without a fault resets it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from backends.rates import smoothed
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What is put up with."""
+    """The limits for a worker's faults."""
 
-    hung_s: float = 30.0  # the least that a launch is waited for
-    hung_times: float = 10.0  # as long as is usual
-    starting_s: float = 600.0  # without a word, while it builds and tunes
+    hung_s: float = 30.0  # the least time for a launch before the driver counts as hung
+    hung_times: float = 10.0  # the same as a multiple of a usual launch
+    starting_s: float = 600.0  # without a report while the worker builds and tunes
     tries: int = 3  # restarts in a row
-    backoff_s: float = 1.0  # before the first; doubles
+    backoff_s: float = 1.0  # before the first restart; doubles
     settled_s: float = 60.0  # of running, after which failures are forgotten
 
 
@@ -52,7 +52,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The worker ended or was ended. for_good: another would end alike."""
+    """The worker ended or was killed. for_good: another worker would fail in the same way."""
 
     reason: str
     for_good: bool = False
@@ -75,7 +75,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Effect: end the worker; then tell with Lost."""
+    """Effect: kill the worker. The event Lost must follow."""
 
     reason: str
 
@@ -105,7 +105,7 @@ class Watchdog:
         self._usual_s: float | None = None
 
     def handle(self, event: Event, now: float) -> list[Spawn | Kill]:
-        """What to do about it."""
+        """Return what to do about this event."""
         match event:
             case Begin():
                 return self._spawn(now)

@@ -1,1 +1,1 @@
-"""What a graphics card says of itself: temperature, fan, power and clocks, by NVML or hwmon."""
+"""The sensors of a graphics card: temperature, fan, power and clocks, through NVML or hwmon."""

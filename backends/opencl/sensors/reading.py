@@ -1,4 +1,4 @@
-"""What a card's sensors answer, whoever's they are."""
+"""The interface of a card's sensors, of any maker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from backends.opencl.protocol import Sensed
 
 
 class SensorError(Exception):
-    """A limit that the card or its driver does not take; the message says why."""
+    """The card or its driver refuses a limit; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerRange:
-    """What the card's power limit may be set to, W. refused: why it may not by this user, None if it may."""
+    """The range of the card's power limit, W. refused: why this user cannot set it; None if the user can."""
 
     least_w: float
     most_w: float
@@ -22,20 +22,20 @@ class PowerRange:
 
 
 class Sensors(Protocol):
-    """One card's."""
+    """The sensors of one card."""
 
     @property
     def source(self) -> str:
         """nvml, hwmon."""
 
     def read(self) -> Sensed:
-        """What can be read now; what cannot is left out. Never raises."""
+        """The readings of this moment. A sensor that cannot be read is left out. Never raises."""
 
     def power_range(self) -> PowerRange | None:
         """None: its power cannot be limited."""
 
     def limit_power(self, power_w: float) -> float:
-        """The limit in force then, W. Raises SensorError."""
+        """Set the limit, W, and return the limit in force then. Raises SensorError."""
 
     def restore(self) -> None:
-        """Put the limit back to what it was found at, if it was changed."""
+        """Restore the limit that was in force at the start, if it was changed."""

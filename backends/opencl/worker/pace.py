@@ -1,4 +1,4 @@
-"""How many nonces make a launch of the wanted time."""
+"""Chooses the nonces of a launch so that it takes the wanted time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from backends.base import NONCES
 from backends.opencl.worker.source import PAIRS
 
-_STEP = 4.0  # times longer or shorter than the launch before, at most: the first ones are not typical
-_HITS = PAIRS / 4  # that a launch may be expected to have, so that they fit
+_STEP = 4.0  # the most by which a launch is longer or shorter than the one before: the first are not typical
+_HITS = PAIRS / 4  # the most hits that a launch may be expected to have, so that they fit
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Pace:
         self.nonces = max(self.nonces, self.quantum)
 
     def took(self, nonces: int, seconds: float | None) -> None:
-        """Learn from a launch; one without a time, or with an impossible one, teaches nothing."""
+        """Learn from a launch. A launch without a possible time is ignored."""
         if seconds is None or seconds <= 0 or nonces < self.nonces // 2:
             return
         self._nonces_a_second = nonces / seconds

@@ -1,11 +1,11 @@
-"""Programs built for a device, and what is kept of them between runs.
+"""Programs built for a device, and the files that keep them between runs.
 
     <state>/opencl/<digest>/<form>.bin    the driver's binary behind 32 bytes of SHA-256 over source and binary
     <state>/opencl/<digest>/tuned.json    `tune`
 
 The digest covers platform, device, driver and the code that writes, measures and chooses programs. A file that was cut
-short or changed is built anew: drivers crash on bad binaries. Loading one runs whatever it holds, so that folders which
-others could have written to are left alone.
+short or changed is built again, because drivers crash on bad binaries. Loading a binary runs whatever it holds, so
+folders that other users could have written to are not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backends.opencl.runtime import Identity, opencl, reported
 from backends.opencl.worker.source import Form, search_source
 from backends.private import make_private, prune
 
-KEEP = 32  # folders, the least recently used go: a rig of a dozen different cards, before and after an update
+KEEP = 32  # folders, enough for a dozen cards before and after an update; the least recently used are removed
 _DIGEST = hashlib.sha256().digest_size
 _ROOM = "opencl"
 _LARGEST = 1 << 26  # bytes; a binary beyond is not ours
@@ -32,7 +32,7 @@ _JUDGES = ("source.py", "scan.py", "tune.py", "trial.py")
 
 
 def folder_of(state: Path, identity: Identity) -> Path:
-    """Where this device's programs are kept, if they are."""
+    """The folder for this device's programs, which may not exist."""
     digest = hashlib.sha256(f"{code_digest()}\n{identity.key}".encode()).hexdigest()[:32]
     return state / _ROOM / digest
 

@@ -1,4 +1,4 @@
-"""Known answers, before a program is trusted with a range of nonces, or its speed with a measurement.
+"""The examination of a program: it must give known answers before it mines or its speed is measured.
 
 Compilers for graphics cards have been wrong where the source was right, and so have cards that are too hot.
 """

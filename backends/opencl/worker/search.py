@@ -1,4 +1,4 @@
-"""What mines on an OpenCL device, as its worker uses it: jobs, launches, and what came of them.
+"""The interface of a search on an OpenCL device, as a worker uses it: jobs, launches, outcomes.
 
     folder, why_not = open_folder(state_dir, identity)  `program`: where programs and measurements are kept
     tuned = settle(identity, folder)                    `tune`: measured now, which takes minutes, or remembered
@@ -7,8 +7,8 @@
     ticket = search.launch(job, start, count)           returns at once; keep two in flight, so that none waits for us
     outcome = search.collect(ticket)                    in the order of the launches
 
-Launches are as long as the search was opened for: `search.nonces(job)` says how many nonces that takes now. Nothing
-stops a launch, so that a new job waits for the two in flight at most.
+A launch takes the time that the search was opened for; `search.nonces(job)` is the number of nonces for that time.
+Nothing stops a launch, so a new job waits for at most the two launches in flight.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A launch under way. number: of those before it."""
+    """A launch under way. number: how many launches came before it."""
 
     job: Job
     start: int
@@ -68,7 +68,7 @@ class Search(Protocol):
 
     @property
     def midstates(self) -> int:
-        """How many versions it likes to be given at once, and takes at most."""
+        """The best number of versions to search at once, which is also the most."""
 
     def prepare(self, header76: bytes, versions: Sequence[int], target: int) -> Job:
         """1 .. `midstates` versions that replace the header's own. ValueError for anything else."""
@@ -86,4 +86,4 @@ class Search(Protocol):
         """Wait for a launch, the oldest in flight (Misuse for another)."""
 
     def close(self) -> None:
-        """Wait for what is in flight, and give the device's memory back."""
+        """Wait for the launches in flight, and free the device's memory."""

@@ -1,8 +1,9 @@
-"""What a worker does with its search: two launches in flight, rests at low duty, orders between launches.
+"""Runs a worker's search: keeps two launches in flight, rests at low duty, takes orders between launches.
 
-A launch with hits is told of at once; those without wait for each other, as each report wakes two threads of the miner.
+A launch with hits is reported at once. Launches without hits are reported together, because each report wakes two
+threads of the miner.
 
-Sans I/O: orders come in as messages, reports go out through `tell`; the loop around it is the worker's.
+Sans I/O: orders come in as messages, reports go out through `tell`. The worker owns the loop around it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from backends.duty import SLICE_S, DutyCycle
 from backends.opencl.protocol import HITS_MAX, Done, Drop, Dropped, Report, Stretch
 from backends.opencl.worker.search import IN_FLIGHT, Job, Outcome, Search, Ticket
 
-TELL_S = 0.2  # that a launch without hits may wait to be told
+TELL_S = 0.2  # how long the report of a launch without hits may wait
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class _Untold:
 
 
 class Serving:
-    """One worker's work. `step` is to be called for as long as `due_s` is 0."""
+    """One worker's launches. Call `step` for as long as `due_s` is 0."""
 
     def __init__(
         self, search: Search, tell: Callable[[Report], None], clock: Callable[[], float] = time.monotonic
@@ -65,7 +66,7 @@ class Serving:
         return max(0.0, self._rested_at + self._cycle.due_s - self._clock())
 
     def duty(self, duty: float) -> None:
-        """The share of the time to search in; 0: none, what is left stays."""
+        """Set the share of the time to search in. 0: search nothing; stretches stay."""
         if duty != self._cycle.duty:
             self._cycle = DutyCycle(duty)
 
@@ -73,13 +74,13 @@ class Serving:
         self._stretches.append(stretch)
 
     def drop(self, order: Drop) -> None:
-        """Launch nothing more of what was given; told when what is in flight has been collected."""
+        """Launch nothing more of the present stretches. Reported once the launches in flight are collected."""
         self._stretches.clear()
         self._running = None
         self._dropping.append(order.token)
 
     def step(self) -> None:
-        """Launch what there is room for and wait for the oldest launch. Raises what the search raises."""
+        """Launch as much as there is room for and wait for the oldest launch. Raises what the search raises."""
         began = self._clock()
         self._cycle.rested(began - self._rested_at)
         full = self._cycle.duty == 1

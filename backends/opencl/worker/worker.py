@@ -1,8 +1,8 @@
 """The process that drives one device: `python -m backends.opencl.worker.worker PARENT`, orders in, reports out.
 
-A driver may hang, print, or end the process it is loaded into: all of that shall happen here. It ends with its parent,
-whichever way that ends, and with its standard input. Nothing but reports goes to standard output: drivers that print
-there are sent to standard error.
+A driver may hang, print, or end the process that loads it, so it is loaded here and not in the miner. The worker ends
+with its parent, however that ends, and when its standard input closes. Standard output carries nothing but reports: a
+driver's own output goes to standard error.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Channel:
                 line = line[os.write(self._reports, line) :]
 
     def hear(self, timeout: float | None) -> list[Order] | None:
-        """Orders that have come, after `timeout` seconds at most; None: there will be no more."""
+        """Wait up to `timeout` seconds for orders. None: there will be no more."""
         if not select.select([self._orders], [], [], timeout)[0]:
             return []
         piece = os.read(self._orders, _PIECE)
@@ -76,7 +76,7 @@ class Channel:
 
 
 def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], Sensors | None] = find_sensors) -> int:
-    """Do as told until there is nobody to tell. The exit status."""
+    """Carry out orders until the pipe closes. Return the exit status."""
     sensors: Sensors | None = None
     try:
         first = channel.hear(None)
@@ -106,15 +106,15 @@ def serve(channel: Channel, opener: Opener, sensors_of: Callable[[str | None], S
             due = due_s == 0 or (due_s is not None and not heard)
         search.close()
     except BrokenPipeError:
-        return 0  # nobody is there to be told
-    except Exception as error:  # noqa: BLE001 # whatever it is: the last word, and the end
+        return 0  # the parent is gone
+    except Exception as error:  # noqa: BLE001 # report any error as the last message, then end
         for_good = isinstance(error, BuildFailed | NoDevice | NoPlatform | WrongResult)
         reason = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
         channel.tell(Failed(reason=reason[:TEXT_MAX], for_good=for_good))
         return 1
     finally:
         if sensors:
-            with suppress(SensorError):  # it was root's to set, and is root's to put back
+            with suppress(SensorError):  # only root can set the limit, and only root can put it back
                 sensors.restore()
     return 0
 
@@ -145,12 +145,12 @@ def _limited(sensors: Sensors | None, power_w: float) -> PowerSet:
 def _read(sensors: Sensors) -> Sensed:
     try:
         return sensors.read()
-    except ValidationError:  # a driver that tells nonsense tells nothing
+    except ValidationError:  # readings that make no sense count as none
         return Sensed()
 
 
 def _sense(sensors: Sensors, channel: Channel) -> None:
-    """The body of the thread that reads the sensors: once a second, for as long as somebody listens."""
+    """The body of the thread that reads the sensors once a second while the pipe is open."""
     forever = threading.Event()
     try:
         while not forever.wait(SENSE_S):
@@ -184,4 +184,4 @@ def run(parent: int, opener: Opener = open_search) -> int:
 if __name__ == "__main__":
     status = run(int(sys.argv[1]))
     sys.stderr.flush()
-    os._exit(status)  # a driver's own end may hang or crash; everything was told
+    os._exit(status)  # a driver's own clean-up may hang or crash; everything is reported by now

@@ -1,1 +1,1 @@
-"""The way to a pool: TCP, TLS, proxies and how fast shares may leave. Any protocol may travel on it."""
+"""The way to a pool: TCP, TLS, proxies, and how fast shares may leave. It serves any pool protocol."""

@@ -1,9 +1,9 @@
-"""How many shares a pool is sent: a bucket of tokens, and a local target that rises before the bucket is empty.
+"""How many shares a pool is sent: a bucket of tokens, and a local target that gets harder before the bucket is empty.
 
 A pool that sets its difficulty far too low, by mistake or to do harm, would have us send thousands of shares a second.
-A bucket `burst` deep fills at `rate` a second; each share takes a token. While it is less than half full and not on its
-way up, counting what waits for it, the local target halves: what is easier is not even looked for any more. It
-goes back step by step once the bucket stays full.
+A bucket of `burst` tokens fills at `rate` a second, and each share takes a token. While the bucket is less than half
+full and does not fill up, counting the shares that wait, the local target halves, so that devices look for harder
+shares only. The target goes back step by step once the bucket stays full.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_EASING = 1 << 64
 
 @dataclass(slots=True)
 class Allowance:
-    """One pool's bucket; `easing` is by how much the local target is harder than the pool's."""
+    """One pool's bucket. `easing`: how many times harder the local target is than the pool's."""
 
     rate: float
     burst: int
@@ -33,7 +33,7 @@ class Allowance:
         self._tokens = float(self.burst)
 
     def take(self, now: float, *, forced: bool = False) -> bool:
-        """Whether a share may leave now; a forced one (a job's first, a block) always does, and is counted."""
+        """Take a token for a share. Return whether it may leave now; a forced one (a job's first, a block) may."""
         self._fill(now)
         self._short = self._short or self._tokens < self.burst / 2
         if self._tokens < 1 and not forced:

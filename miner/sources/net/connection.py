@@ -1,7 +1,7 @@
-"""One TCP or TLS connection to a pool: bytes, time-outs and what the system calls them. Knows no Stratum.
+"""One TCP or TLS connection to a pool: bytes, time-outs, and the system's words for errors. Knows no Stratum.
 
-What comes is handed on in the very turn of the loop in which it was read: a stream's reader would wake a task first,
-which costs new work a tenth of a millisecond on a machine that hashes.
+Received bytes are passed on in the same turn of the event loop. A StreamReader would wake a task first, which delays
+new work by a tenth of a millisecond on a machine that hashes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
     async def open(
         cls, host: str, port: int, timeout: float, *, tls: ssl.SSLContext | None = None, dial: Dial | None = None
     ) -> Self:
-        """Connect within `timeout` seconds, proof of the pool's name included; raises SourceUnreachable."""
+        """Connect within `timeout` seconds, including the TLS handshake. Raises SourceUnreachable."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         return str(tls.version()) if tls is not None else ""
 
     async def listen(self, receive: Receive) -> None:
-        """Hand on what comes until the connection ends; raises SourceUnreachable, and whatever `receive` raises."""
+        """Call `receive` with bytes until the connection ends. Raises SourceUnreachable, and what `receive` raises."""
         self._receive = receive
         self._open.resume_reading()
         try:
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
             raise SourceUnreachable(_said(error)) from error
 
     def write(self, data: bytes) -> None:
-        """Send as soon as may be; raises SourceMisbehaved where the peer has long stopped to read."""
+        """Send as soon as possible. Raises SourceMisbehaved if the peer has long stopped reading."""
         if self._open.is_closing():
             return  # whoever listens is told
         self._open.write(data)
@@ -84,11 +84,11 @@ class Connection(asyncio.Protocol):
             raise SourceMisbehaved("it does not read what we send")
 
     def abort(self) -> None:
-        """End it now: whoever listens is told so."""
+        """End the connection now; `listen` returns or raises."""
         self._open.abort()
 
     async def close(self) -> None:
-        """Let what was written leave, then end."""
+        """Send what was written, then end the connection."""
         self._open.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def eof_received(self) -> None:
-        self._end(None)  # now: the connection is lost only when what was written has left, if the peer ever reads it
+        self._end(None)  # now, because `connection_lost` comes only once all bytes are sent, which a peer may prevent
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
             self._ended.set_exception(error)
 
     def _tune(self) -> None:
-        """A share waits for nobody, and a peer that vanished is noticed."""
+        """Send each share at once (no Nagle), and notice a peer that vanished (keep-alive)."""
         raw: socket.socket = self._open.get_extra_info("socket")
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

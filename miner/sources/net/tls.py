@@ -1,4 +1,4 @@
-"""Who is at the other end of a TLS connection: proven by default, by a pinned certificate, or explicitly not at all."""
+"""How the peer of a TLS connection is verified: by the system's authorities, a pinned certificate, or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tls:
     insecure: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """Raises SourceMisconfigured for a file that holds no certificate."""
+        """Build the TLS context. Raises SourceMisconfigured for a file without a certificate."""
         try:
             context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
         except (OSError, ssl.SSLError) as error:

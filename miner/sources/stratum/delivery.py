@@ -29,7 +29,7 @@ from miner.sources.stratum.questions import Question, Questions
 from miner.sources.stratum.redirect import Redirect
 from miner.sources.stratum.refusal import reason_of
 from miner.sources.stratum.rolling import Style, VersionBits
-from miner.sources.stratum.shares import ANSWER_S, Ledger, Submission, VersionNotCovered, compose, prove
+from miner.sources.stratum.shares import ANSWER_S, InFlight, Submission, VersionNotCovered, compose, prove
 from miner.work.events import Answered, SourceEvent
 from miner.work.share import Answer, Reason, Share
 
@@ -105,7 +105,7 @@ class Delivery:
         self.allowance = Allowance(options.share_rate, options.share_burst)
         self.patience = Patience()
         self._brake = Brake()
-        self._ledger = Ledger()
+        self._in_flight = InFlight()
         self._held: deque[tuple[Share, float]] = deque()  # with when it came
         self._session = 0  # whose jobs the pool knows
         self._alive_from = 0  # jobs with smaller ids are dead
@@ -116,7 +116,7 @@ class Delivery:
     @property
     def quiet(self) -> bool:
         """Whether nothing waits to be sent or answered."""
-        return not self._held and not len(self._ledger)
+        return not self._held and not len(self._in_flight)
 
     @property
     def waiting(self) -> int:
@@ -125,10 +125,10 @@ class Delivery:
 
     def silence(self, channel: Channel, now: float) -> list[Effect]:
         """Look whether the pool leaves everything unanswered for too long: then the connection ends."""
-        under_way = len(self._ledger) if channel.client.ready else 0
+        under_way = len(self._in_flight) if channel.client.ready else 0
         if not self.patience.ends(now, answers=channel.client.answers, under_way=under_way):
             return []
-        difficulty = sum(map(_difficulty, (sent.submission.share for sent in self._ledger)))
+        difficulty = sum(map(_difficulty, (sent.submission.share for sent in self._in_flight)))
         text = f"it answered nothing for {self.patience.silent_s:.0f} s; at most {under_way} shares of {difficulty:.6g}"
         return [Leave(Ending.UNANSWERED, f"{text} difficulty in all are lost")]
 
@@ -139,7 +139,7 @@ class Delivery:
         self._session = session
         if not resumed:
             return self.give_up("the session was not resumed")
-        returned = [submission.share for submission in self._ledger.clear()]
+        returned = [submission.share for submission in self._in_flight.clear()]
         for share in returned:
             _remember(self._resent, share.id)
         self._held.extendleft((share, share.found_at) for share in reversed(returned))
@@ -151,7 +151,7 @@ class Delivery:
 
     def give_up(self, text: str) -> list[Effect]:
         """Nothing that waits will ever be answered."""
-        lost = [submission.share for submission in self._ledger.clear()] + [share for share, _ in self._held]
+        lost = [submission.share for submission in self._in_flight.clear()] + [share for share, _ in self._held]
         self._held.clear()
         if not lost:
             return []
@@ -160,7 +160,7 @@ class Delivery:
 
     def expire(self, now: float) -> list[Effect]:
         """Give up what has waited too long; a block waits as long as there is hope."""
-        late = [submission.share for submission in self._ledger.overdue(now)]
+        late = [submission.share for submission in self._in_flight.overdue(now)]
         if any(self._is_late(share, since, now) for share, since in self._held):
             late += [share for share, since in self._held if self._is_late(share, since, now)]
             self._held = deque(item for item in self._held if not self._is_late(*item, now))
@@ -232,7 +232,7 @@ class Delivery:
         _remember(self._begun, share.job.id)
         if submission.ambiguous:
             self.bits.sent()
-        self._ledger.add(channel.client.submit(submission.params), submission, now)
+        self._in_flight.add(channel.client.submit(submission.params), submission, now)
         return []
 
     def _user(self, share: Share, channel: Channel, now: float) -> str | None:
@@ -254,7 +254,7 @@ class Delivery:
 
     def answered(self, channel: Channel, request: str, answer: PoolAnswer, now: float) -> list[Effect]:
         """The pool's answer to the submit of this request."""
-        sent = self._ledger.take(request)
+        sent = self._in_flight.take(request)
         if sent is None:
             return []
         self.patience.answered(now - sent.at)
@@ -320,7 +320,7 @@ class Delivery:
         if again.params == submission.params or share.id in self._tried_both:
             return False
         _remember(self._tried_both, share.id)
-        self._ledger.add(channel.client.submit(again.params), again, at)
+        self._in_flight.add(channel.client.submit(again.params), again, at)
         return True
 
     def _answer(self, share: Share, reason: Reason | None, text: str, sent_at: float | None = None) -> Answered:

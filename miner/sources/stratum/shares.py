@@ -103,7 +103,7 @@ class Sent:
     at: float
 
 
-class Ledger:
+class InFlight:
     """What was sent and is not answered yet, by request id, oldest first; outlives a connection until it is resumed."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from miner.sources.stratum.errors import ShareUnsound
 from miner.sources.stratum.job import Announced, Circumstances
 from miner.sources.stratum.messages import Notify
 from miner.sources.stratum.rolling import Style, bits
-from miner.sources.stratum.shares import ANSWER_S, Ledger, Submission, VersionNotCovered, compose, header_of, prove
+from miner.sources.stratum.shares import ANSWER_S, InFlight, Submission, VersionNotCovered, compose, header_of, prove
 from miner.work.share import Share
 from tests.sources.stratum.talk import Table, easy, notify, share_of
 
@@ -136,10 +136,10 @@ def test_the_sixth_field_is_there_if_and_only_if_rolling_was_granted(share: Shar
 
 
 def test_what_is_never_answered_is_given_up_but_a_block_is_not(share: Share) -> None:
-    ledger = Ledger()
-    ledger.add("1", compose(share, "me", 0x1FFFE000, Style.DIFFERENCE), 0.0)
-    ledger.add("2", compose(replace(share, block=True), "me", 0x1FFFE000, Style.DIFFERENCE), 0.0)
-    assert ledger.overdue(ANSWER_S - 1) == []
-    assert [submission.share.block for submission in ledger.overdue(ANSWER_S)] == [False]
-    assert len(ledger) == 1
-    assert ledger.take("1") is None
+    in_flight = InFlight()
+    in_flight.add("1", compose(share, "me", 0x1FFFE000, Style.DIFFERENCE), 0.0)
+    in_flight.add("2", compose(replace(share, block=True), "me", 0x1FFFE000, Style.DIFFERENCE), 0.0)
+    assert in_flight.overdue(ANSWER_S - 1) == []
+    assert [submission.share.block for submission in in_flight.overdue(ANSWER_S)] == [False]
+    assert len(in_flight) == 1
+    assert in_flight.take("1") is None
