@@ -332,7 +332,7 @@ EVENTS: Mapping[str, LogEvent] = MappingProxyType(
         ),
         "share_log_not_written": _error("The share log cannot be written. It is tried again.", _DISK),
         "share_refused_though_proved": _warning(
-            "A pool refused a share that was checked before it was sent. `more` counts those since the last line."
+            "A pool refused a share that was checked before it was sent. `left_out` counts those since the last line."
         ),
         "share_rejected": _warning(
             "A pool or node refused a share; `reason` and `text` say why. `more` counts further ones."
