@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ class Latches:
             return self._unkept.get(serial, Record())
         path = self._path(self._folder, serial)
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 return _parsed(file.read(_SIZE_MAX))
         except FileNotFoundError:
             return Record()
@@ -131,6 +132,11 @@ class Latches:
     def _path(folder: Path, serial: str) -> Path:
         # A serial number is the device's own text: two that read alike without their odd characters share their fate.
         return folder / (re.sub(r"[^0-9A-Za-z._-]", "_", serial)[:100] + ".json")
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a FIFO without a writer at once: it is empty, and so is no record. A plain open would block for ever."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _parsed(raw: bytes) -> Record:

@@ -471,7 +471,7 @@ class Manager:
     def _blocks_under_way(self) -> bool:
         """Whether those that are not answered yet may be the last that are wanted: so many and no more.
 
-        A peer that never answers one holds the devices up for BLOCK_S: the run goes on to find another.
+        A peer that never answers one holds the devices up for DOUBT_S: the run goes on to find another.
         """
         if self._limits.blocks is None:
             return False

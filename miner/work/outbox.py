@@ -21,8 +21,8 @@ from .job import Job
 from .share import Answer, Share
 
 ANSWER_S = 120.0  # how long a share waits for its answer
-BLOCK_S = 600.0  # how long anything else waits for a block's
-DOUBT_S = 30.0  # how long an unanswered block keeps its parent solved, whatever work the source gives out
+BLOCK_S = 600.0  # how long an unanswered block counts as on its parent
+DOUBT_S = 30.0  # how long it keeps its parent solved, whatever work the source gives out, and holds up the last blocks
 PENDING_SHARES = 4096
 SOLVED_PARENTS = 64
 SENT_SHARES = 8192  # remembered, so that none is sent twice
@@ -53,8 +53,11 @@ class Outbox:
         return MappingProxyType(self._pending)
 
     def blocks(self, now: float) -> int:
-        """How many of those are blocks worth waiting for; older ones still count, should an answer come."""
-        return sum(1 for share in self._pending.values() if share.block and now - share.found_at < BLOCK_S)
+        """How many of those are blocks that devices wait for; older ones still count, should an answer come.
+
+        A node that has left a block's parent refuses the block again and again, and may do so for ever.
+        """
+        return sum(1 for share in self._pending.values() if share.block and now - share.found_at < DOUBT_S)
 
     def solved(self, job: Job) -> bool:
         """Whether a block of ours on this job's parent was sent to its source, which may build on it."""

@@ -490,8 +490,9 @@ def test_a_block_that_is_never_answered_ends_the_rest_and_still_counts_if_it_is(
     desk = Desk(limits=Limits(blocks=1))
     job = desk.up(job=a_job(share_target=EASY, network_target=HARD))
     block = desk.share(job, 1, HARD)
-    assert [type(effect) for effect in desk(Tick(), BLOCK_S - 0.1)] == [Distrust]
-    assert desk(Tick(), BLOCK_S) == [Serve(job, replace=True)]
+    assert desk(Tick(), DOUBT_S - 0.1) == []
+    assert desk(Tick(), DOUBT_S) == [Serve(job, replace=True)]
+    assert [type(effect) for effect in desk(Tick(), BLOCK_S)] == [Distrust]
     assert dict(desk.manager.pending) == {block.id: block}
     assert desk.share(job, 2, HARD).block
     assert desk.answer(block) == [Trust("pool"), Finish(ok=True, reason="1 blocks accepted")]

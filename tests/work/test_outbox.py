@@ -91,7 +91,7 @@ def test_only_shares_are_ever_overdue() -> None:
 def test_a_block_waits_for_ever_and_is_waited_for_only_so_long() -> None:
     outbox = Outbox()
     block = put(outbox, 1, 5.0, block=True)
-    assert (outbox.blocks(5.0 + BLOCK_S - 0.1), outbox.blocks(5.0 + BLOCK_S)) == (1, 0)
+    assert (outbox.blocks(5.0 + DOUBT_S - 0.1), outbox.blocks(5.0 + DOUBT_S)) == (1, 0)
     assert outbox.settle(answer(block, accepted=True)) == block
 
 

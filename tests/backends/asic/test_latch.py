@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ def test_where_nothing_can_be_written_it_is_kept_for_the_run(tmp_path: Path) -> 
 def test_a_record_that_cannot_be_understood_keeps_its_board_off(tmp_path: Path, content: str) -> None:
     Latches(tmp_path).latch("a", "hot")
     (tmp_path / "asic" / "a.json").write_text(content)
+    assert "cannot be read" in str(Latches(tmp_path).record("a").latched)
+
+
+def test_a_fifo_in_the_place_of_a_record_keeps_its_board_off_and_blocks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "asic").mkdir()
+    os.mkfifo(tmp_path / "asic" / "a.json")
     assert "cannot be read" in str(Latches(tmp_path).record("a").latched)
 
 
