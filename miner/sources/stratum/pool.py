@@ -198,8 +198,9 @@ class Pool:
         self._note_asked(connection.client, now)
         effects: list[Effect] = []
         for event in connection.client.receive(data, now):
-            effects += self._event(connection, event, now, wall)
-            if _leaves(connection, effects):
+            new = self._event(connection, event, now, wall)
+            effects += new
+            if _leaves(connection, new):
                 return effects
         effects += self._question(connection, now, spoke=True)
         return [*effects, *self._delivery.send_held(self._channel, now)]
@@ -227,6 +228,8 @@ class Pool:
         """
         questions, to_ask = self._questions, connection.to_ask
         self._note_asked(connection.client, now)
+        if not to_ask and questions.settled:
+            return []  # as nearly always: new work waits for this
         effects: list[Effect] = [
             Say("info", "question_asked_again", {"question": str(question), "text": "the pool took it this time"})
             for question in sorted(questions.tick(now, connection.client.heard_at))
@@ -475,7 +478,7 @@ class Pool:
 
 def _leaves(connection: _Connection, effects: list[Effect]) -> bool:
     """Return whether one of these effects ends the connection, and note that it does."""
-    connection.left = any(isinstance(effect, Leave) for effect in effects)
+    connection.left = Leave in map(type, effects)
     return connection.left
 
 
