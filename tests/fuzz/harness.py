@@ -15,9 +15,11 @@ def main(name: str, corpus: str, *options: str) -> None:
     target, folder = TARGETS[name], Path(corpus)
     for number, seed in enumerate(target.seeds):
         folder.joinpath(f"seed-{number}").write_bytes(seed)
-    words = folder.parent / f"{name}.words"
-    words.write_text("".join(f'"{word.replace(chr(34), chr(92) + chr(34))}"\n' for word in target.words))
-    atheris.Setup([sys.argv[0], f"-dict={words}", *options, corpus], target.run)
+    if target.words:  # libFuzzer refuses an empty dictionary
+        words = folder.parent / f"{name}.words"
+        words.write_text("".join(f'"{word.replace(chr(34), chr(92) + chr(34))}"\n' for word in target.words))
+        options = (f"-dict={words}", *options)
+    atheris.Setup([sys.argv[0], *options, corpus], target.run)
     atheris.Fuzz()
 
 

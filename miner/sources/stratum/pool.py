@@ -16,8 +16,9 @@ from typing import Any
 
 from miner.sources.stratum import messages, protocol
 from miner.sources.stratum.delivery import Channel, Delivery, Effect, Leave, Say
+from miner.sources.stratum.doubts import Doubts
 from miner.sources.stratum.errors import BadJob
-from miner.sources.stratum.job import CLOCK_OFF_S, Circumstances, JobMaker, Made
+from miner.sources.stratum.job import Circumstances, JobMaker, Made
 from miner.sources.stratum.messages import Notify
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.protocol import Asked, Ended, Ending, Manner, StratumClient
@@ -60,6 +61,7 @@ class _Connection:
 
     client: StratumClient
     channel: Channel
+    doubts: Doubts
     port: int
     began: float
     maker: JobMaker | None = None  # from subscribing on
@@ -75,7 +77,6 @@ class _Connection:
     mask_ignored: bool = False
     mask_asked_as: Question = Question.MASK
     to_ask: deque[Question] = field(default_factory=deque)  # once nothing else is under way
-    warned: set[str] = field(default_factory=set)
     left: bool = False  # a Leave went out: the connection is about to be closed, and nothing more is sent on it
 
 
@@ -136,7 +137,7 @@ class Pool:
                 silence_s=options.silence_s,
             )
         )
-        self._connection = _Connection(client, Channel(client, questions), port, now)
+        self._connection = _Connection(client, Channel(client, questions), Doubts(options), port, now)
         client.start(now)
         self._delivery.patience.begin()
         self._note_asked(client, now)
@@ -198,8 +199,9 @@ class Pool:
         self._note_asked(connection.client, now)
         effects: list[Effect] = []
         for event in connection.client.receive(data, now):
-            effects += self._event(connection, event, now, wall)
-            if _leaves(connection, effects):
+            new = self._event(connection, event, now, wall)
+            effects += new
+            if _leaves(connection, new):
                 return effects
         effects += self._question(connection, now, spoke=True)
         return [*effects, *self._delivery.send_held(self._channel, now)]
@@ -227,6 +229,8 @@ class Pool:
         """
         questions, to_ask = self._questions, connection.to_ask
         self._note_asked(connection.client, now)
+        if not to_ask and questions.settled:
+            return []  # as nearly always: new work waits for this
         effects: list[Effect] = [
             Say("info", "question_asked_again", {"question": str(question), "text": "the pool took it this time"})
             for question in sorted(questions.tick(now, connection.client.heard_at))
@@ -355,7 +359,7 @@ class Pool:
         try:
             made = connection.maker.make(job.notify, under, now, easing=self._delivery.allowance.easing)
             if made is not None:
-                self._audit(made)
+                connection.doubts.audit(made)
         except BadJob as error:
             connection.bad_jobs += 1
             if connection.bad_jobs >= BAD_JOBS:
@@ -365,7 +369,7 @@ class Pool:
         if made is None:
             connection.job_at = now  # it repeats itself, and so it lives
             return []
-        return [*self._take(connection, made, now), *self._doubts(connection, made, wall)]
+        return [*self._take(connection, made, now), *connection.doubts.about(made, wall)]
 
     def _take(self, connection: _Connection, made: Made, now: float) -> list[Effect]:
         # After a resumption the pool still takes shares of before, on the same tip: its first job is news, no more.
@@ -382,29 +386,6 @@ class Pool:
         assert connection.maker is not None
         made = connection.maker.again(connection.channel.granted or 0, now, easing=self._delivery.allowance.easing)
         return self._take(connection, made, now) if made is not None else []
-
-    def _audit(self, made: Made) -> None:
-        """Where the operator insists, a job that does not pay is no job."""
-        script = self._options.payout_script
-        if script is not None and self._options.require_payout and not made.coinbase.pays(script):
-            raise BadJob(_unpaid(made))
-
-    def _doubts(self, connection: _Connection, made: Made, wall: float) -> list[Effect]:
-        """What is odd about a job that is mined all the same; said once a connection."""
-        effects: list[Effect] = []
-        oddity = made.coinbase.oddity
-        if oddity and "coinbase" not in connection.warned:
-            connection.warned.add("coinbase")
-            effects.append(Say("warning", "coinbase_odd", {"job": made.job.key, "text": oddity}))
-        script = self._options.payout_script
-        if script is not None and not made.coinbase.pays(script) and "payout" not in connection.warned:
-            connection.warned.add("payout")
-            effects.append(Say("warning", "payout_missing", {"job": made.job.key, "text": _unpaid(made)}))
-        off = made.job.ntime - wall
-        if abs(off) > CLOCK_OFF_S and "clock" not in connection.warned:
-            connection.warned.add("clock")
-            effects.append(Say("warning", "job_time_off", {"seconds": round(off)}))
-        return effects
 
     def _watch(self, connection: _Connection, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -475,11 +456,5 @@ class Pool:
 
 def _leaves(connection: _Connection, effects: list[Effect]) -> bool:
     """Return whether one of these effects ends the connection, and note that it does."""
-    connection.left = any(isinstance(effect, Leave) for effect in effects)
+    connection.left = Leave in map(type, effects)
     return connection.left
-
-
-def _unpaid(made: Made) -> str:
-    """Why a job does not count as paying the configured address."""
-    oddity = made.coinbase.oddity
-    return f"its coinbase cannot be read: {oddity}" if oddity else "its coinbase does not pay the configured address"

@@ -65,6 +65,9 @@ class _Standing(Enum):
     REFUSED = auto()
 
 
+_OPEN = frozenset({_Standing.DOUBTED, _Standing.RETURNED})
+
+
 @dataclass(slots=True)
 class _Message:
     """A request with optional questions in it that have no good answer yet."""
@@ -93,6 +96,11 @@ class Questions:
     def refused(self, question: Question) -> bool:
         """Whether this is left out for good."""
         return self._standings.get(question) is _Standing.REFUSED
+
+    @property
+    def settled(self) -> bool:
+        """Whether no question may come back, and none has just come back for good."""
+        return not self._cleared and _OPEN.isdisjoint(self._standings.values())
 
     @property
     def left_out(self) -> frozenset[Question]:
