@@ -144,6 +144,7 @@ def test_a_stale_share_decides_no_trial() -> None:
     probation = distrusted()
     probation.sent(FIRST_REST_S)
     probation.answered(answer(Reason.STALE), FIRST_REST_S + 0.1, replaced=True)
+    assert probation.fit(FIRST_REST_S + 0.2)
     assert probation.fit(FIRST_REST_S + 100.0)
 
 

@@ -168,3 +168,11 @@ def test_the_record_stays_short(tmp_path: Path) -> None:
     for _ in range(100):
         latches.trip("a")
     assert len(json.loads((tmp_path / "asic" / "a.json").read_text())["trips"]) == 32
+
+
+def test_a_cut_off_rests_no_longer_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    now = [1000.0]
+    latches = Latches(tmp_path, lambda: now[0])
+    latches.trip("a", "too hot")
+    now[0] = 500.0
+    assert latches.rest("a", 60.0) == Rest("too hot", 500.0, 560.0)

@@ -54,6 +54,7 @@ def test_a_rival_at_the_same_height_displaces_whoever_found_it() -> None:
 def test_a_template_that_gives_the_tip_another_height_is_followed_no_further() -> None:
     ours = with_chain()
     assert ours.follow(named("b105"), 109) == []
+    assert ours.follow(named("b105"), 104) == [Displaced(each) for each in CHAIN[2:]]
 
 
 def test_what_is_remembered_is_bounded() -> None:

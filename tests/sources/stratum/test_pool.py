@@ -246,8 +246,10 @@ def test_bad_jobs_are_dropped_with_a_word_and_a_row_of_them_ends_it() -> None:
     assert table.left is None
     assert [job.key for job in table.jobs] == ["good"]
     assert table.said == ["job_refused"] * (BAD_JOBS - 1)
-    for number in range(BAD_JOBS):
+    for number in range(BAD_JOBS - 1):
         table.say(notify(str(number), nbits="00000000"))
+    assert table.left is None, "the good job ended the row"
+    table.say(notify("last", nbits="00000000"))
     assert table.left is not None and table.left.ending is Ending.NO_WORK
 
 
