@@ -23,14 +23,59 @@ BELOW = {
     "backends": {"native"},
     "miner": {"native", "backends"},
 }
-BELOW_IN_MINER = {
+# The rooms of each floor that is divided into rooms, lowest first: what each may import of the others.
+BELOW_IN_MINER: dict[str, set[str]] = {
     "chain": set(),
-    "power": set(),
+    "printable": set(),
     "work": {"chain"},
-    "sources": {"chain", "work"},
-    "telemetry": {"work"},
-    "ui": {"telemetry"},
+    "logs": {"printable"},
+    "power": {"printable"},
+    "telemetry": {"printable", "work"},
+    "sources": {"chain", "printable", "work"},
+    "config": {"chain", "printable", "telemetry"},
+    "metrics_guard": {"config", "telemetry"},
+    "books": {"chain", "printable", "sources", "telemetry", "work"},
+    "ui": {"printable", "telemetry"},
+    "engine": {"books", "chain", "power", "sources", "telemetry", "work"},
+    "rig": {"books", "config", "engine", "logs", "printable"},
+    "assembly": {"books", "chain", "config", "engine", "power", "sources", "telemetry", "work"},
+    "commands": {
+        *("assembly", "books", "config", "engine", "logs", "metrics_guard", "power", "printable"),
+        *("rig", "sources", "telemetry", "ui", "work"),
+    },
+    "__main__": {"commands"},
 }
+BELOW_IN_BACKENDS: dict[str, set[str]] = {
+    "affinity": set(),
+    "base": set(),
+    "child": set(),
+    "duty": set(),
+    "kept": set(),
+    "private": set(),
+    "rates": set(),
+    "rectangle": {"base"},
+    "registry": {"base"},
+    "threaded": {"base"},
+    "kernels": {"base", "private"},
+    "testing": {"base", "threaded"},
+    "asic": {"affinity", "base", "kernels", "rectangle"},
+    "cpu": {"base", "child", "duty", "kept", "kernels", "rates", "rectangle", "threaded"},
+    "opencl": {"base", "child", "duty", "kept", "kernels", "private", "rates", "rectangle", "threaded"},
+}
+BELOW_IN_SOURCES: dict[str, set[str]] = {
+    "base": set(),
+    "scratch": set(),
+    "solo": set(),
+    "consensus": {"base", "scratch"},
+    "embedded": {"base", "consensus", "solo"},
+    "net": {"base"},
+    "node": {"base", "solo"},
+    "stratum": {"base", "net"},
+    "synthetic": {"base"},
+}
+# The guard is a process of its own. Its program parses flags as `miner off` does, so it stands as high as a command.
+PROGRAMS = {"miner.rig.guard_process": "commands", "miner.rig.guard_duties": "commands"}
+ROOMS = {"miner": BELOW_IN_MINER, "backends": BELOW_IN_BACKENDS, "miner.sources": BELOW_IN_SOURCES}
 # The floors inside backends/asic: emulated boards share nothing with the drivers but what a USB bus is.
 BELOW_IN_ASIC = {
     "errors": set(),
@@ -40,7 +85,6 @@ BELOW_IN_ASIC = {
     "virtual": {"errors", "usb"},
 }
 DAY_S = 86_400
-GROUND = {"printable"}  # of miner/: rests on nothing, any room may stand on it
 # Emulated boards are written from the reference alone, facts and all: agreeing with the drivers is what proves both.
 EMULATION = "backends.asic.virtual"
 SHARED_WITH_DRIVERS = {"backends.asic.usb.bus", "backends.asic.errors"}
@@ -72,14 +116,40 @@ MODULES = list(modules())
 
 @pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
 def test_a_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
-    floor, *rest = name.split(".")
-    room = rest[0] if rest else ""
+    floor = name.split(".", maxsplit=1)[0]
     for target in imports(name, path):
-        target_floor, *target_rest = target.split(".")
+        target_floor = target.split(".")[0]
         if target_floor in PACKAGES and target_floor != floor:
             assert target_floor in BELOW[floor], f"{name} reaches up to {target}"
-        if floor == target_floor == "miner" and room in BELOW_IN_MINER and target_rest and target_rest[0] != room:
-            assert target_rest[0] in BELOW_IN_MINER[room] | GROUND, f"{name} reaches across to {target}"
+
+
+def room_of(module: str, floor: str) -> str | None:
+    """The room of `floor` that a module lies in; None for a module elsewhere and for the floor itself."""
+    if floor == "miner" and (program := next((x for x in PROGRAMS if f"{module}.".startswith(f"{x}.")), None)):
+        return PROGRAMS[program]
+    return module.removeprefix(f"{floor}.").split(".")[0] if module.startswith(f"{floor}.") else None
+
+
+@pytest.mark.parametrize("floor", ROOMS)
+def test_a_room_imports_only_the_rooms_its_rule_names(floor: str) -> None:
+    seen: set[str] = set()
+    for name, path in MODULES:
+        room = room_of(name, floor)
+        if room is None:
+            continue
+        assert room in ROOMS[floor], f"{name} lies in a room without a rule"
+        seen.add(room)
+        for target in imports(name, path):
+            other = room_of(target, floor)
+            if other in ROOMS[floor] and other != room:
+                assert other in ROOMS[floor][room], f"{name} reaches across to {target}"
+    assert seen == set(ROOMS[floor]), "a rule names a room that is gone"
+
+
+@pytest.mark.parametrize("floor", ROOMS)
+def test_the_rooms_of_a_floor_have_an_order(floor: str) -> None:
+    order = list(TopologicalSorter(ROOMS[floor]).static_order())  # CycleError names the circle
+    assert set(order) == set(ROOMS[floor]), "a rule allows a room that has no rule"
 
 
 def behind_the_face(path: Path) -> Iterator[str]:
