@@ -27,6 +27,7 @@ from miner.config import ConfigError, Configuration, Loaded, load
 from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.printable import printable
+from miner.rig import locks
 from miner.rig.interlock import SILENT_S, why_open_within
 from miner.rig.inventory import Inventory, take_inventory
 from miner.rig.selection import SelectionError, obstacle, rest_text, select
@@ -109,10 +110,9 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
     state = _state_to_look_at(configuration)
     inventory = take_inventory(configuration, Host(state))
-    folders, now = state_dir.lock_folders(state, os.environ), time.time()
+    folders, now = locks.lock_folders(state, os.environ), time.time()
     standings = [
-        _standing(info, state_dir.holder(info, folders), now, consented=configuration.consented)
-        for info in inventory.infos
+        _standing(info, locks.holder(info, folders), now, consented=configuration.consented) for info in inventory.infos
     ]
     if as_json:
         rows = [
@@ -184,14 +184,14 @@ def _check(loaded: Loaded) -> int:
         print(printable(f"interlock {path}: " + (f"open, no device would start: {why}" if why else "closed")))
     state = _state_to_look_at(configuration)  # where it is noted what is latched or rests
     inventory = take_inventory(configuration, Host(state))
-    folders = state_dir.lock_folders(state, os.environ)
+    folders = locks.lock_folders(state, os.environ)
     for failure in inventory.failures:
         _complain(failure)
     try:
         selection = select(inventory.infos, configuration.device, consented=configuration.consented)
         first = next((info.id for info in selection.chosen), None)
         for info in selection.chosen:
-            driver = state_dir.holder(info, folders)
+            driver = locks.holder(info, folders)
             would = (
                 "would mine" if info.resting is None else f"would mine later: {rest_text(info.resting, time.time())}"
             )

@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 
 from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
-from miner.books import state_dir
 from miner.books.state_dir import Lock, StateError
 from miner.config import Configuration
 from miner.engine.engine import Engine
 from miner.logs.events import teller
+from miner.rig import locks
 from miner.rig.guard import Guard
 from miner.rig.inventory import Found, Inventory, Watch, begin_inventory
 from miner.rig.selection import SelectionError, select
@@ -106,7 +106,7 @@ class Rig:
 
     def _add(self, info: DeviceInfo) -> None:
         """Mine with this device, unless another miner does; raises StateError then."""
-        lock = state_dir.lock_device(info, state_dir.lock_folders(self._state, os.environ))
+        lock = locks.lock_device(info, locks.lock_folders(self._state, os.environ))
         if lock is not None:
             self._locks[info.id] = lock
         found = self._inventory.device(info.id)
