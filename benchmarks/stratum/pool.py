@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.base import Capability, DeviceInfo, Hit, Kind, Work
-from miner.sources.stratum.delivery import Effect
+from miner.sources.stratum.effects import Effect, Ending
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.work import events
 from miner.work.events import Found
 from miner.work.feed import DeviceFeed

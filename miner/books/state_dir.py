@@ -1,13 +1,11 @@
-"""The folder that outlives a run (blocks on their way, caches, latches) and the locks that keep two miners apart.
+"""The folder that outlives a run: blocks to be submitted, caches, latches. One miner per folder.
 
-One miner per folder, one miner per GPU or ASIC. A CPU may be shared: two miners on it are slow, not dangerous. A lock
-is flock(2) on a file that is never removed, so it ends with its holder however that dies; the file holds the holder's
-pid for people.
+A lock is flock(2) on a file that is never removed, so the lock ends with the process that holds it, however that
+process dies. The file names the holder's pid for people.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -16,11 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from backends.base import DeviceInfo, Kind
 from miner.printable import printable
-
-_LOCKS = Path("/proc/locks")
-_RUN_LOCK = Path("/run/lock")  # where every user of a machine looks for locks on devices; FHS 5.9
 
 
 class StateError(Exception):
@@ -29,10 +23,6 @@ class StateError(Exception):
 
 class Taken(StateError):
     """Another miner holds this folder or device."""
-
-
-class Unlockable(StateError):
-    """No folder for locks can be written."""
 
 
 class Unwritable(StateError):
@@ -51,13 +41,6 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Path:
     if home := environ.get("HOME"):
         return Path(home, ".local", "state", "angara")
     raise Unwritable("no place for the state folder: HOME is not set; give --state-dir")
-
-
-def lock_folders(state: Path | None, environ: Mapping[str, str]) -> list[Path]:
-    """Where device locks may lie, the most widely shared first."""
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    own = [Path(runtime)] if runtime.startswith("/") else []
-    return [_RUN_LOCK, *own, *([state / "locks"] if state else [])]
 
 
 class Lock:
@@ -125,55 +108,6 @@ class StateDir:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def lock_device(info: DeviceInfo, folders: list[Path]) -> Lock | None:
-    """Keep other miners off this device; None where it may be shared. Raises Taken, or Unlockable without a folder."""
-    if _shared(info):
-        return None
-    name = _lock_name(info)
-    for folder in folders:
-        try:
-            if folder.name == "locks":
-                folder.mkdir(mode=0o700, exist_ok=True)
-            return Lock(folder / name, 0o666)  # another user's miner must be able to see it, too
-        except Taken as error:
-            raise Taken(f"{printable(info.id)}: {error}") from error
-        except OSError as error:
-            if error.errno == errno.EACCES and (folder / name).exists():
-                raise Taken(f"{printable(info.id)}: {folder / name} belongs to somebody else") from error
-    raise Unlockable(f"{printable(info.id)}: no folder for its lock can be written: {', '.join(map(str, folders))}")
-
-
-def holder(info: DeviceInfo, folders: list[Path], locks: Path = _LOCKS) -> str | None:
-    """Who drives this device now, as "the miner with pid 12"; None: nobody, or it may be shared. Takes no lock itself.
-
-    `locks`: the kernel's list of locks, see proc_locks(5). A miner in another pid namespace is not seen.
-    """
-    if _shared(info):
-        return None
-    try:
-        held = {(words[4], words[5].rpartition(":")[2]) for line in locks.open() if "FLOCK" in (words := line.split())}
-    except (OSError, IndexError):
-        return None
-    for folder in folders:
-        try:
-            with (folder / _lock_name(info)).open("rb") as file:
-                pid, inode = file.read(32).decode("ascii", "replace").strip(), str(os.fstat(file.fileno()).st_ino)
-        except OSError:
-            continue
-        if (pid, inode) in held:
-            return f"the miner with pid {pid}"
-    return None
-
-
-def _shared(info: DeviceInfo) -> bool:
-    """Whether several miners may drive this device at a time."""
-    return info.kind is Kind.CPU or info.virtual
-
-
-def _lock_name(info: DeviceInfo) -> str:
-    return "angara-" + re.sub(r"[^A-Za-z0-9._-]", "-", info.id)[:200] + ".lock"
 
 
 def _open(path: Path, mode: int) -> int:

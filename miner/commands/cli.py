@@ -13,23 +13,25 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import structlog
 
-from backends.base import BackendError, DeviceInfo, Host
+from backends.base import BackendError, Host
 from miner.books import state_dir
 from miner.books.state_dir import StateError, locate
 from miner.commands.arguments import Arguments, parse
+from miner.commands.devices import plain
+from miner.commands.devices import standing as standing_of
 from miner.commands.exit_codes import ExitCode
 from miner.config import ConfigError, Configuration, Loaded, load
 from miner.logs import output as logs
 from miner.metrics_guard import guard_of
 from miner.printable import printable
+from miner.rig import locks
 from miner.rig.interlock import SILENT_S, why_open_within
 from miner.rig.inventory import Inventory, take_inventory
-from miner.rig.selection import SelectionError, obstacle, rest_text, select
+from miner.rig.selection import SelectionError, rest_text, select
 from miner.sources.base import Source, SourceError
 from miner.telemetry.guard import TelemetryError
 
@@ -109,14 +111,14 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
 def _devices(configuration: Configuration, *, as_json: bool) -> int:
     state = _state_to_look_at(configuration)
     inventory = take_inventory(configuration, Host(state))
-    folders, now = state_dir.lock_folders(state, os.environ), time.time()
+    folders, now = locks.lock_folders(state, os.environ), time.time()
     standings = [
-        _standing(info, state_dir.holder(info, folders), now, consented=configuration.consented)
+        standing_of(info, locks.holder(info, folders), now, consented=configuration.consented)
         for info in inventory.infos
     ]
     if as_json:
         rows = [
-            {"index": index, **_plain(info), "would_mine": reason is None, "reason": reason}
+            {"index": index, **plain(info), "would_mine": reason is None, "reason": reason}
             for index, (info, (_, reason)) in enumerate(zip(inventory.infos, standings, strict=True))
         ]
         print(json.dumps({"devices": rows, "failures": list(inventory.failures)}, indent=2))
@@ -131,29 +133,11 @@ def _devices(configuration: Configuration, *, as_json: bool) -> int:
     return ExitCode.DONE if inventory.infos else ExitCode.FAILED
 
 
-def _standing(info: DeviceInfo, holder: str | None, now: float, *, consented: bool) -> tuple[str, str | None]:
-    """Whether this device would mine if a run began now, and why not. `now`: Unix time. `holder`: its miner."""
-    rests = None if info.resting is None else rest_text(info.resting, now)
-    if holder is not None and info.unusable is None:
-        return "in use", f"by {holder}" + (f"; {rests}" if rests else "")
-    if (reason := obstacle(info, consented=consented)) is not None:
-        return "cannot mine", reason
-    if rests is not None:
-        return "rests", rests
-    if info.on_request is not None:
-        return "only when asked", info.on_request
-    return "ready", None
-
-
 def _state_to_look_at(configuration: Configuration) -> Path | None:
     try:
         return locate(configuration.state_dir, os.environ)
     except StateError:  # nothing is remembered where there is no place for it
         return None
-
-
-def _plain(info: DeviceInfo) -> dict[str, object]:
-    return {**asdict(info), "capabilities": sorted(info.capabilities), "details": dict(info.details)}
 
 
 def _print_failures(inventory: Inventory) -> None:
@@ -184,14 +168,14 @@ def _check(loaded: Loaded) -> int:
         print(printable(f"interlock {path}: " + (f"open, no device would start: {why}" if why else "closed")))
     state = _state_to_look_at(configuration)  # where it is noted what is latched or rests
     inventory = take_inventory(configuration, Host(state))
-    folders = state_dir.lock_folders(state, os.environ)
+    folders = locks.lock_folders(state, os.environ)
     for failure in inventory.failures:
         _complain(failure)
     try:
         selection = select(inventory.infos, configuration.device, consented=configuration.consented)
         first = next((info.id for info in selection.chosen), None)
         for info in selection.chosen:
-            driver = state_dir.holder(info, folders)
+            driver = locks.holder(info, folders)
             would = (
                 "would mine" if info.resting is None else f"would mine later: {rest_text(info.resting, time.time())}"
             )

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from backends.base import BackendError, DeviceInfo, Host, PowerSwitch
 from miner.books import state_dir
-from miner.books.state_dir import StateError, Taken, Unlockable
+from miner.books.state_dir import StateError, Taken
 from miner.config import Configuration
+from miner.rig import locks
 from miner.rig.inventory import Inventory, take_inventory
+from miner.rig.locks import Unlockable
 from miner.rig.selection import matching
 
 
@@ -39,7 +41,7 @@ def turn_off_found(
         lock = None
         try:
             with suppress(Unlockable):  # where nobody can lock, nobody is kept apart: off is the safe side
-                lock = state_dir.lock_device(info, state_dir.lock_folders(state, environ))
+                lock = locks.lock_device(info, locks.lock_folders(state, environ))
         except Taken as error:
             yield f"{error}; stop it first", False
             continue

@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 
 from backends.base import Device, DeviceInfo, Host, PowerSwitch, Supervised
-from miner.books import state_dir
 from miner.books.state_dir import Lock, StateError
 from miner.config import Configuration
 from miner.engine.engine import Engine
 from miner.logs.events import teller
+from miner.rig import locks
 from miner.rig.guard import Guard
 from miner.rig.inventory import Found, Inventory, Watch, begin_inventory
 from miner.rig.selection import SelectionError, select
@@ -36,6 +36,8 @@ class Rig:
         self._state = state
         self._guard_words = guard
         self._guard: Guard | None = None
+        self._engine: Engine | None = None  # from `start` on
+        self._watch: Watch | None = None  # from `follow` to `unfollow`
         self._locks: dict[str, Lock] = {}
         self._told: set[str | tuple[str, str]] = set()  # failures and passed-over devices that were logged
         self._changed = asyncio.Event()
@@ -46,7 +48,7 @@ class Rig:
         """Give the chosen devices to the engine. Raises StateError for a device that another miner drives."""
         self._engine = engine
         for info in self.mining:
-            self._add(info)
+            self._add(info, engine)
 
     def follow(self) -> None:
         """Follow changes of the devices on the running event loop, until `unfollow`."""
@@ -59,13 +61,18 @@ class Rig:
         self._watch.follow(self._inventory)
 
     def unfollow(self) -> None:
-        self._watch.end()
+        """Stop following. Does nothing if the rig does not follow."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
 
     def look_again(self) -> None:
-        """Take the inventory again, since something may have changed. One look runs at a time."""
+        """Take the inventory again, since something may have changed. One look runs at a time; none before `start`."""
+        if self._engine is None:
+            return
         self._changed.set()
         if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self._look_while_changed())
+            self._following = asyncio.create_task(self._look_while_changed(self._engine))
 
     def close(self) -> None:
         """Release the locks and close the guard, which then turns off any device that is still on."""
@@ -104,9 +111,9 @@ class Rig:
                 level("device_passed_over", device=info.id, reason=reason)
         return selection.chosen
 
-    def _add(self, info: DeviceInfo) -> None:
+    def _add(self, info: DeviceInfo, engine: Engine) -> None:
         """Mine with this device. Raises StateError if another miner drives it."""
-        lock = state_dir.lock_device(info, state_dir.lock_folders(self._state, os.environ))
+        lock = locks.lock_device(info, locks.lock_folders(self._state, os.environ))
         if lock is not None:
             self._locks[info.id] = lock
         found = self._inventory.device(info.id)
@@ -114,15 +121,16 @@ class Rig:
             if self._guard is None:
                 self._guard = Guard([*self._guard_words, *_switched(self._inventory)])
             tell = partial(_tell, self._guard, info.id)
-            self._engine.add_device(info, partial(_open_guarded, found, self._guard), tell)
+            engine.add_device(info, partial(_open_guarded, found, self._guard), tell)
         else:
-            self._engine.add_device(info, found.open)
+            engine.add_device(info, found.open)
 
-    async def _look_while_changed(self) -> None:
+    async def _look_while_changed(self, engine: Engine) -> None:
         while self._changed.is_set():
             self._changed.clear()
             self._inventory = await asyncio.to_thread(self._inventory.again)
-            self._watch.follow(self._inventory)
+            if self._watch is not None:
+                self._watch.follow(self._inventory)
             self._tell_failures(self._inventory)
             try:
                 chosen = {info.id: info for info in self._select(self._inventory)}
@@ -134,7 +142,7 @@ class Rig:
             for gone in mining.keys() - chosen.keys():
                 if gone not in present:
                     log.warning("device_gone", device=gone)
-                if not await self._engine.remove_device(gone):
+                if not await engine.remove_device(gone):
                     log.error("device_not_off", device=gone)
                     continue  # it stays locked and is not added again while its driver may still run
                 del mining[gone]
@@ -142,7 +150,7 @@ class Rig:
                     lock.close()
             for new in chosen.keys() - mining.keys():
                 try:
-                    self._add(chosen[new])
+                    self._add(chosen[new], engine)
                 except StateError as error:
                     log.warning("device_taken", device=new, text=str(error))
                 else:

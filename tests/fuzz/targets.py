@@ -25,7 +25,7 @@ from miner.power.web import Web
 from miner.sources.base import SourceMisbehaved, SourceMisconfigured
 from miner.sources.node.template import TemplateReader
 from miner.sources.stratum.coinbase import PoolCoinbase, read_coinbase
-from miner.sources.stratum.delivery import Leave, Say
+from miner.sources.stratum.effects import Leave, Say
 from miner.sources.stratum.errors import BadLine, OddCoinbase
 from miner.sources.stratum.lines import MAX_OWN_LINE, decode
 from miner.sources.stratum.redirect import MAX_WAIT_S, Redirect, Redirector

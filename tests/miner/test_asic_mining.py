@@ -17,13 +17,12 @@ from backends.asic.usb.real import RealBus
 from backends.asic.virtual import VirtualBus
 from backends.asic.virtual.chips.search import Engine
 from backends.base import Supervised
-from miner.books import state_dir
 from miner.books.state_dir import Lock
 from miner.commands.arguments import parse
 from miner.commands.cli import main
 from miner.commands.mine import mine
 from miner.config import load
-from miner.rig import guard_notice
+from miner.rig import guard_notice, locks
 from miner.rig.guard_notice import Notice
 from tests.backends.asic.usb.sysfs_tree import Machine
 
@@ -112,7 +111,7 @@ def test_a_board_that_another_miner_drives_is_not_called_ready(
 ) -> None:
     bus = SeeminglyReal(["compac-a1,serial=A"], scale=2.0**-20, search=engine)
     monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
-    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setattr(locks, "_RUN_LOCK", tmp_path)
     monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("MINER_BACKENDS_ASIC_ALLOW_UNPROVEN", "true")
     monkeypatch.chdir(tmp_path)
@@ -160,7 +159,7 @@ def test_a_real_board_is_locked_and_guarded_from_before_it_is_on_until_it_is_off
     bus = SeeminglyReal(["compac-a1,serial=A"], scale=2.0**-20, search=engine)
     chain, powered = bus.board("virtual-1").chain, []
     monkeypatch.setattr(asic_backend, "RealBus", lambda: bus)
-    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setattr(locks, "_RUN_LOCK", tmp_path)
     monkeypatch.setattr("miner.rig.rig.Guard", Recorder)
     told = Recorder.told = []
     on, off = Recorder.on, Recorder.off

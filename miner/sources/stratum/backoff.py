@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from miner.sources.stratum.protocol import Ending
+from miner.sources.stratum.effects import Ending
 
 FIRST_S, LONGEST_S = 1.0, 60.0
 UNANSWERED_S = 20.0  # at most, to a pool that answers no share: where it is alone, devices wait for this

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from miner.chain.target import Target
 from miner.sources.base import SourceError, SourceMisbehaved, SourceUnreachable
 from miner.sources.net.connection import Connection, Dial
-from miner.sources.stratum.delivery import Effect, Leave, Say
+from miner.sources.stratum.effects import Effect, Ending, Leave, Say
 from miner.sources.stratum.job import coinbase_of
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.work.events import NewJob, SourceUp
 from miner.work.job import Job
 

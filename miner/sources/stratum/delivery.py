@@ -18,52 +18,24 @@ from typing import Any
 from miner.chain.target import Target
 from miner.sources.net.allowance import Allowance
 from miner.sources.stratum.brake import Brake
+from miner.sources.stratum.effects import Effect, Ending, Learnt, Leave, Say
 from miner.sources.stratum.errors import ShareUnsound
 from miner.sources.stratum.job import Announced
 from miner.sources.stratum.messages import MAX_TEXT
 from miner.sources.stratum.messages import Answer as PoolAnswer
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.patience import Patience
-from miner.sources.stratum.protocol import Ending, StratumClient
+from miner.sources.stratum.protocol import StratumClient
 from miner.sources.stratum.questions import Question, Questions
-from miner.sources.stratum.redirect import Redirect
 from miner.sources.stratum.refusal import reason_of
 from miner.sources.stratum.rolling import Style, VersionBits
 from miner.sources.stratum.shares import ANSWER_S, InFlight, Submission, VersionNotCovered, compose, prove
-from miner.work.events import Answered, SourceEvent
+from miner.work.events import Answered
 from miner.work.share import Answer, Reason, Share
 
 HELD_SHARES = 4096
 WORKER_S = 10.0  # how long shares wait for a device's own worker to be taken
 FIRST_DIFFICULTY = 1.0  # until the pool sets one
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Effect: close this connection; `to` is where a redirection leads."""
-
-    ending: Ending
-    text: str
-    to: Redirect | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Effect: a line for the log; `level` as structlog calls it."""
-
-    level: str
-    event: str
-    fields: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """Effect: this pool reads version bits so; remember it."""
-
-    style: Style
-
-
-Effect = SourceEvent | Leave | Say | Learnt
 
 
 @dataclass(slots=True)

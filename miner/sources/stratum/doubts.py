@@ -5,7 +5,7 @@ An odd job is mined all the same, and each oddity is logged once a connection. O
 
 from __future__ import annotations
 
-from miner.sources.stratum.delivery import Say
+from miner.sources.stratum.effects import Say
 from miner.sources.stratum.errors import BadJob
 from miner.sources.stratum.job import CLOCK_OFF_S, Made
 from miner.sources.stratum.options import StratumOptions

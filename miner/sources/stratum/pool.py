@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from miner.sources.stratum import messages, protocol
-from miner.sources.stratum.delivery import Channel, Delivery, Effect, Leave, Say
+from miner.sources.stratum.delivery import Channel, Delivery
 from miner.sources.stratum.doubts import Doubts
+from miner.sources.stratum.effects import Effect, Ending, Leave, Say
 from miner.sources.stratum.errors import BadJob
 from miner.sources.stratum.job import Circumstances, JobMaker, Made
 from miner.sources.stratum.messages import Notify
 from miner.sources.stratum.options import StratumOptions
-from miner.sources.stratum.protocol import Asked, Ended, Ending, Manner, StratumClient
+from miner.sources.stratum.protocol import Asked, Ended, Manner, StratumClient
 from miner.sources.stratum.questions import WITHOUT, Loss, Question, Questions
 from miner.sources.stratum.redirect import Redirect, Redirector
 from miner.sources.stratum.rolling import VersionBits

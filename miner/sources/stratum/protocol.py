@@ -18,10 +18,11 @@ from __future__ import annotations
 import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from typing import Any
 
 from miner.sources.stratum import messages
+from miner.sources.stratum.effects import Ending
 from miner.sources.stratum.errors import BadLine, BadMessage, FloodOfBytes, LineTooLong
 from miner.sources.stratum.lines import Lines, decode, encode
 from miner.sources.stratum.messages import Answer, Configured, Notice, Subscribed
@@ -36,21 +37,6 @@ _EXTENSIONS = {
     "subscribe-extranonce": Question.EXTENSION,
 }
 METHOD_NOT_FOUND = (20, "Method not found", None)
-
-
-class Ending(StrEnum):
-    """Why a connection is of no more use."""
-
-    FLOOD = "flood"  # a line without end
-    GARBAGE = "garbage"  # one bad line after another
-    SILENT = "silent"  # no byte, or no answer to what must be answered
-    UNANSWERED = "unanswered"  # shares were on their way, and nothing was answered
-    NOT_SUBSCRIBED = "not-subscribed"
-    NOT_AUTHORIZED = "not-authorized"
-    NO_WORK = "no-work"  # connected, and no job that can be mined
-    CLOSED = "closed"  # by the pool
-    LEFT = "left"  # by us, for a defect of ours
-    MOVED = "moved"  # it sent us elsewhere, or asked us to come again
 
 
 class Asked(Enum):

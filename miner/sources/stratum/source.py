@@ -15,10 +15,9 @@ from miner.sources.base import Post, SourceError, SourceUnreachable
 from miner.sources.net.connection import Connection, Dial
 from miner.sources.net.proxy import dialler
 from miner.sources.stratum.backoff import Backoff
-from miner.sources.stratum.delivery import Effect, Learnt, Leave, Say
+from miner.sources.stratum.effects import Effect, Ending, Learnt, Leave, Say
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.redirect import Redirect
 from miner.sources.stratum.rolling import Style
 from miner.work.events import SourceDown, SourceEvent, SourceUp

@@ -13,7 +13,7 @@ from miner.sources.base import SourceMisconfigured
 from miner.sources.embedded import EmbeddedSource
 from miner.sources.node.rpc import Cookie, Password
 from miner.sources.node.source import NodeOptions, NodeSource
-from miner.sources.stratum.delivery import Learnt as Told
+from miner.sources.stratum.effects import Learnt as Told
 from miner.sources.stratum.options import Worker
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.source import StratumSource

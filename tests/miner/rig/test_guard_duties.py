@@ -11,12 +11,11 @@ import structlog
 from structlog.testing import LogCapture
 
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Host, Kind
-from miner.books import state_dir
-from miner.books.state_dir import lock_device
 from miner.config import Configuration
-from miner.rig import guard_duties, guard_notice
+from miner.rig import guard_duties, guard_notice, locks
 from miner.rig.guard_duties import MinerOff
 from miner.rig.inventory import Found, Inventory
+from miner.rig.locks import lock_device
 
 FIRST, SECOND = (
     DeviceInfo(f"asic:{name}", "asic", Kind.ASIC, "a board", capabilities=frozenset({Capability.FREQUENCY}))
@@ -73,7 +72,7 @@ def boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Boards:
         return Inventory(found, (), (cast("Any", backend),))
 
     monkeypatch.setattr(guard_duties, "take_inventory", take)
-    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setattr(locks, "_RUN_LOCK", tmp_path)
     monkeypatch.chdir(tmp_path)
     return backend
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from backends.base import BackendError, Capability, Device, DeviceGone, DeviceInfo, Kind
-from miner.books import state_dir
-from miner.books.state_dir import lock_device
 from miner.commands.cli import main
+from miner.rig import locks
 from miner.rig import off as switch
 from miner.rig.inventory import Found, Inventory
+from miner.rig.locks import lock_device
 
 TICKS = frozenset({Capability.FREQUENCY})
 FIRST = DeviceInfo("asic:A", "asic", Kind.ASIC, "Compac F", serial="A", capabilities=TICKS)
@@ -59,7 +59,7 @@ def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Switched:
     found = [Found(asic, info) for info in (FIRST, SECOND, STRANGER)] + [Found(cpu, CPU)]  # type: ignore[arg-type]
     inventory = Inventory(tuple(found), (), (asic, cpu))  # type: ignore[arg-type]
     monkeypatch.setattr(switch, "take_inventory", lambda *_: inventory)
-    monkeypatch.setattr(state_dir, "_RUN_LOCK", tmp_path)
+    monkeypatch.setattr(locks, "_RUN_LOCK", tmp_path)
     monkeypatch.setenv("MINER_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     return asic
@@ -103,7 +103,7 @@ def test_what_another_miner_drives_is_left_to_it(
 def test_where_nothing_can_be_locked_off_is_the_safe_side(
     backend: Switched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(state_dir, "lock_folders", lambda *_: [tmp_path / "gone" / "there"])
+    monkeypatch.setattr(locks, "lock_folders", lambda *_: [tmp_path / "gone" / "there"])
     assert main(["off"]) == 0
     assert backend.turned_off == ["asic:A", "asic:B"]
 

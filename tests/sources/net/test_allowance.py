@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from miner.sources.net.allowance import RELAX_S, Allowance
 from miner.sources.stratum.backoff import FIRST_S, LONGEST_S, REFUSED_S, STABLE_S, Backoff
-from miner.sources.stratum.protocol import Ending
+from miner.sources.stratum.effects import Ending
 
 
 def test_a_burst_passes_and_then_the_rate() -> None:

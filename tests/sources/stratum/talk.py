@@ -10,10 +10,9 @@ from typing import Any
 
 from miner.chain.hashes import sha256d
 from miner.chain.header import Header
-from miner.sources.stratum.delivery import Effect, Leave, Say
+from miner.sources.stratum.effects import Effect, Ending, Leave, Say
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.work.events import Answered, NewJob
 from miner.work.job import CoinbaseParts, Job
 from miner.work.share import Answer, Share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from miner.sources.stratum.brake import LINES, WINDOW_S, Brake
-from miner.sources.stratum.delivery import Learnt, Say
+from miner.sources.stratum.effects import Learnt, Say
 from miner.sources.stratum.pool import MASK_ANSWER_S
 from miner.work.share import Reason
 from tests.sources.stratum.talk import Table, easy, notice, notify, options, share_of

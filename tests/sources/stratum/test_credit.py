@@ -12,10 +12,9 @@ import pytest
 from backends.base import Hit, Work
 from miner.chain.hashes import sha256d
 from miner.chain.header import Header
-from miner.sources.stratum.delivery import Effect as PoolEffect
-from miner.sources.stratum.delivery import Leave, Say
+from miner.sources.stratum.effects import Effect as PoolEffect
+from miner.sources.stratum.effects import Ending, Leave, Say
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.work.account import Account
 from miner.work.events import (
     Answered,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from miner.sources.stratum.backoff import UNANSWERED_S, Backoff
+from miner.sources.stratum.effects import Ending
 from miner.sources.stratum.patience import FACTOR, LEAST_S, LONGEST_S, STEP_S, Patience
-from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.shares import ANSWER_S
 from miner.work.events import SourceDown
 from miner.work.job import Job

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from miner.chain.target import DIFFICULTY_ONE, Target
 from miner.sources.base import SourceMisconfigured
 from miner.sources.stratum.brake import LINES
-from miner.sources.stratum.delivery import Learnt, Leave, Say
+from miner.sources.stratum.effects import Ending, Learnt, Leave, Say
 from miner.sources.stratum.pool import BAD_JOBS, EARLY_JOBS, MASK_ANSWER_S, NO_WORK_S
-from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.questions import HANGS_UP_S
 from miner.sources.stratum.rolling import Style
 from miner.sources.stratum.shares import ANSWER_S

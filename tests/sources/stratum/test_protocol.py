@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.sources.stratum import messages
+from miner.sources.stratum.effects import Ending
 from miner.sources.stratum.lines import MAX_LINE
 from miner.sources.stratum.protocol import (
     MAX_BAD_LINES,
     Asked,
     Ended,
-    Ending,
     Event,
     Ignored,
     Joined,

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miner.sources.stratum.delivery import Leave, Say
+from miner.sources.stratum.effects import Ending, Leave, Say
 from miner.sources.stratum.options import StratumOptions
 from miner.sources.stratum.pool import Pool
-from miner.sources.stratum.protocol import Ending
 from miner.sources.stratum.questions import HANGS_UP_S, LATE_S, Loss, Question, Questions
 from miner.work.events import Answered, NewJob
 from miner.work.job import Job
