@@ -55,7 +55,7 @@ class MinerOff:
                 guard_notice.add(loaded.state, [Notice(device, reason, time.time()) for device in devices])
             except OSError as error:
                 log.warning("guard_notice_not_kept", reason=error.strerror)
-        inventory = loaded.inventory.again()
+        inventory = _with(loaded.inventory, devices)
         for device in devices:
             try:
                 found = inventory.device(device)
@@ -67,7 +67,8 @@ class MinerOff:
     def turn_off(self, device: str) -> bool:
         """As `miner off --device` does."""
         loaded = self._loaded or self._load()
-        outcomes = list(turn_off_found(loaded.inventory.again(), [device], loaded.state, self._environ))
+        inventory = _with(loaded.inventory, [device])
+        outcomes = list(turn_off_found(inventory, [device], loaded.state, self._environ))
         for sentence, is_off in outcomes:
             level = log.warning if is_off else log.error
             level("guard_turns_off", device=device, text=sentence)
@@ -87,3 +88,9 @@ class MinerOff:
             if isinstance(backend, Guarded):
                 backend.make_ready()
         return _Loaded(inventory, state)
+
+
+def _with(inventory: Inventory, devices: Sequence[str]) -> Inventory:
+    """An inventory with these devices, probed again only if one of them was plugged in since the last probe."""
+    known = {found.info.id for found in inventory.found}
+    return inventory if known.issuperset(devices) else inventory.again()
