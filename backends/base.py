@@ -340,7 +340,10 @@ class PowerSwitch(Protocol):
     """Optional part of a backend whose devices go on drawing power without a host."""
 
     def turn_off(self, info: DeviceInfo) -> None:
-        """Put a device that no miner drives into its safest state. Raises BackendError if it may still be on."""
+        """Put a device that no miner drives into its safest state. Raises BackendError if it may still be on.
+
+        `info` may come from an earlier probe. Find the device anew.
+        """
         ...
 
     def unlatch(self, serial: str) -> bool:
@@ -356,13 +359,14 @@ class Guarded(Protocol):
     """
 
     def make_ready(self) -> None:
-        """Import the modules that `turn_off` needs, so that it is quick later. Opens no device, starts no thread."""
+        """Load all modules and libraries that `turn_off` needs. Opens no device, starts no thread."""
         ...
 
     def trip(self, info: DeviceInfo, reason: str) -> None:
         """Record that this device is turned off for safety from outside: it rests, and may be latched.
 
-        `reason` is a sentence for the operator. Raises BackendError when the device is not there any more.
+        `reason` is a sentence for the operator. The guard waits a second for all records, so this must be quick.
+        Raises BackendError when nothing can be recorded.
         """
         ...
 

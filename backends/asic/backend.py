@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import native
+from backends import kernels
 from backends.asic.boards.board import Board, BoardKind, Limits
 from backends.asic.boards.catalogue import CATALOGUE, open_board, recognise
 from backends.asic.boards.chain import Options as BoardSetup
@@ -30,7 +30,7 @@ from backends.asic.safety import Patience
 from backends.asic.usb import ids
 from backends.asic.usb.bus import Bus, UsbIdentity
 from backends.asic.usb.device import find_again, open_device
-from backends.asic.usb.real import RealBus, import_pyusb
+from backends.asic.usb.real import RealBus, preload
 from backends.base import (
     BackendError,
     Capability,
@@ -43,9 +43,6 @@ from backends.base import (
     Rest,
     SettingRefused,
 )
-
-if TYPE_CHECKING:
-    from backends.kernels import KernelCache
 
 _CAPABILITIES = frozenset({Capability.FREQUENCY, Capability.ROLLS_VERSION, Capability.ROLLS_NTIME})
 _EMULATED = Silence(due=200.0, least_s=30.0)  # a busy machine's virtual chips are slow, and that is no fault of theirs
@@ -133,7 +130,12 @@ class AsicBackend:
         plugged = self._plugged(info)
         if plugged.kind is None:
             raise Misuse(f"{info.id} is not recognised as a miner: nothing is written to it")
-        board, _ = self._open_board(plugged, plugged.kind, to_mine=False)
+        ports = open_device(plugged.bus, plugged.identity, self._host.log)
+        try:
+            board = open_board(plugged.kind, ports, self._setup)  # its kernels are not loaded: it gets no jobs
+        except BaseException:
+            ports.close()
+            raise
         try:
             board.off()
         finally:
@@ -141,12 +143,15 @@ class AsicBackend:
                 board.close()
 
     def make_ready(self) -> None:
-        """Import pyusb, which takes longer than to turn a board off."""
-        import_pyusb()
+        """Import pyusb and load libusb, which takes longer than turning a board off."""
+        preload()
 
     def trip(self, info: DeviceInfo, reason: str) -> None:
-        """Record a cut-off from outside, as the board's supervisor records its own; the third in an hour latches."""
-        key = self._plugged(info).key
+        """Record a cut-off from outside, as the board's supervisor records its own; the third in an hour latches.
+
+        The record is kept for the board's serial number, plugged in or not. No bus is scanned: this must be quick.
+        """
+        key = info.serial or info.id.partition(":")[2]  # the key of `_Plugged`
         self._latches.trip(key, reason)
         latching = (self._patience or Patience()).latching(reason, self._latches.ages_s(key))
         if latching is not None:
@@ -163,10 +168,8 @@ class AsicBackend:
 
         return (RealBus(), VirtualBus(self._options.virtual, kernels=self._kernels()))
 
-    def _kernels(self) -> KernelCache:
+    def _kernels(self) -> kernels.KernelCache:
         """Where compiled code is kept."""
-        from backends import kernels  # noqa: PLC0415 # loaded for whom it is there
-
         state = self._host.state_dir
         return kernels.open_cache(state, native.host_features()) if state else kernels.NO_CACHE
 
@@ -280,9 +283,9 @@ class AsicBackend:
         if not CHIPS[kind.chip].version_bits:
             self._midstates()(bytes(64), (0,))
 
-    def _open_board(self, plugged: _Plugged, kind: BoardKind, *, to_mine: bool = True) -> tuple[Board, float]:
+    def _open_board(self, plugged: _Plugged, kind: BoardKind) -> tuple[Board, float]:
         identity = find_again(plugged.bus, plugged.identity)
-        scale: float = getattr(plugged.bus, "scale", _unscaled)(identity) if to_mine else 1.0
+        scale: float = getattr(plugged.bus, "scale", _unscaled)(identity)
         unit = min(int((UNIT + 1) / scale), 1 << 256) - 1
         ports = open_device(plugged.bus, identity, self._host.log)
         try:

@@ -54,7 +54,7 @@ class MinerOff:
                 guard_notice.add(loaded.state, [Notice(device, reason, time.time()) for device in devices])
             except OSError as error:
                 log.warning("guard_notice_not_kept", reason=error.strerror)
-        inventory = loaded.inventory.again()
+        inventory = _with(loaded.inventory, devices)
         for device in devices:
             try:
                 found = inventory.device(device)
@@ -66,7 +66,8 @@ class MinerOff:
     def turn_off(self, device: str) -> bool:
         """As `miner off --device` does."""
         loaded = self._loaded or self._load()
-        outcomes = list(turn_off_found(loaded.inventory.again(), [device], loaded.state, self._environ))
+        inventory = _with(loaded.inventory, [device])
+        outcomes = list(turn_off_found(inventory, [device], loaded.state, self._environ))
         for sentence, is_off in outcomes:
             level = log.warning if is_off else log.error
             level("guard_turns_off", device=device, text=sentence)
@@ -93,3 +94,9 @@ def _by_option(flags: Sequence[str]) -> dict[str, str]:
     """The texts of flags written --log-format=json, by the option's name."""
     split = (flag.removeprefix("--").partition("=") for flag in flags)
     return {name.replace("-", "_"): text for name, _, text in split}
+
+
+def _with(inventory: Inventory, devices: Sequence[str]) -> Inventory:
+    """An inventory with these devices, probed again only if one of them was plugged in since the last probe."""
+    known = {found.info.id for found in inventory.found}
+    return inventory if known.issuperset(devices) else inventory.again()

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOG = Path.home() / "miner.log"  # of the guest: the only folder in it that can be written, in its own memory
 SHARES = Path.home() / "shares.json"
 STATE = Path.home() / "state"
-PATIENCE_S = 100.0
+PATIENCE_S = 200.0  # in the emulator, the miner starts in half a minute; beside other programs in several minutes
 
 
 class ScaledBus(RealBus):

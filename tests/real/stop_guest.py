@@ -2,8 +2,9 @@
 
     stop_guest.py PORT POOL SCALE BOARDS STOPPED
 
-By its record, each board was cut off twice before, so that this time latches it. STOPPED is a port of the gateway: a
-connection to it says that the miner was stopped just now.
+STOPPED is a port of the gateway: a connection to it says that the miner was stopped just now. By its record, each board
+was cut off twice before, so that this time latches it. The record is written while the miner is stopped, and replaces
+any cut-off of the start.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -21,10 +23,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backends.asic.latch import Latches
 from backends.asic.usb.real import RealBus
 from miner.rig import guard_notice
-from tests.real.asic_guest import STATE, ScaledBus, all_mine, drivers, seen, start, status_of, told
+from tests.real.asic_guest import LOG, STATE, ScaledBus, comes, drivers, seen, start, status_of, told
 from tests.real.usb_vm_guest import GATEWAY, attach, until
 
 EARLIER_S = (1200.0, 600.0)
+
+
+def mine_at_once(serials: Sequence[str]) -> bool:
+    """Whether every board mines now, by the last word of its miner."""
+    said = LOG.read_text()
+    states = (said.rpartition(f"device_state device=asic:{serial} state=")[2] for serial in serials)
+    return all(state.startswith("mining") for state in states)
+
+
+def cut_off_before(serial: str) -> None:
+    (STATE / "asic" / f"{serial}.json").unlink(missing_ok=True)
+    for age_s in EARLIER_S:
+        Latches(STATE, lambda age_s=age_s: time.time() - age_s).trip(serial)
 
 
 def main() -> None:
@@ -35,14 +50,12 @@ def main() -> None:
     until(lambda: len(drivers(bus)) == 7 and all(drivers(bus)))
     serials = [found.serial or "" for found in bus.scan()]
     STATE.mkdir()
-    for age_s in EARLIER_S:
-        earlier = Latches(STATE, lambda age_s=age_s: time.time() - age_s)
-        for serial in serials:
-            earlier.trip(serial)
     miner = start(pool)
-    facts: dict[str, object] = {"mining": all_mine(bus), "guarded": seen("guard_ready")}
+    facts: dict[str, object] = {"guarded": seen("guard_ready"), "mining": comes(lambda: mine_at_once(serials))}
     os.kill(miner, signal.SIGSTOP)
     socket.create_connection((GATEWAY, int(sys.argv[5]))).close()
+    for serial in serials:
+        cut_off_before(serial)
     facts["off"] = seen("): off", boards)
     facts["status"] = status_of(miner)
     facts["log"] = told()

@@ -87,6 +87,7 @@ def seen(cache: KernelCache) -> dict[str, Any]:
     lines = [line for line in outcome.output.splitlines() if line.startswith("{")]
     assert outcome.status == 0 and lines, outcome.output
     facts: dict[str, Any] = json.loads(lines[-1])
+    sys.stderr.write(f"boards off {stopwatch.off_s} s after the stop, guest {outcome.seconds:.0f} s\n")
     return facts | {"powered": powered, "off_s": stopwatch.off_s}
 
 

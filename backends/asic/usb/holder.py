@@ -24,6 +24,8 @@ class Holder:
 def holders(nodes: Iterable[Path], proc: Path = _PROC) -> list[Holder]:
     """Every process with one of these device files open, this one among them; without those hidden from this user."""
     wanted = {str(node) for node in nodes}
+    if not wanted:
+        return []  # nothing is looked up: reading all of /proc takes time
     return [Holder(pid, _name(proc, pid)) for pid in _pids(proc) if not wanted.isdisjoint(_open_files(proc, pid))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -37,11 +38,19 @@ class RealBus:
         return hotplug.watch(self.scan, changed, hotplug.uevents())
 
 
-def import_pyusb() -> None:
-    """Import what opening a device needs. Libusb itself is not begun: that would start a thread."""
-    for name in ("usb.core", "usb.util", "usb.backend.libusb1", "libusb_package"):
-        with suppress(ImportError):  # which opening a device says
+def preload() -> None:
+    """Import pyusb and load the libusb library. Libusb is not initialised: that would start a thread.
+
+    What cannot be loaded is left out here. Opening a device reports it.
+    """
+    for name in ("usb.core", "usb.util", "usb.backend.libusb1"):
+        with suppress(ImportError):
             import_module(name)
+    with suppress(ImportError, OSError):
+        import libusb_package  # noqa: PLC0415  as pyusb
+
+        if path := libusb_package.get_library_path():
+            ctypes.CDLL(str(path))  # the library stays loaded, so pyusb loads it at once
 
 
 def _same(one: UsbIdentity, other: UsbIdentity) -> bool:

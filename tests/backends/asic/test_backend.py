@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import native
 from backends import registry
 from backends.asic import AsicBackend, AsicOptions
 from backends.asic.boards.script import Clock
@@ -169,15 +171,37 @@ def test_a_trip_from_outside_is_recorded_as_a_supervisors_and_the_third_within_a
     assert len(Latches(tmp_path).ages_s("GSF1")) == 4
 
 
-def test_the_trip_of_a_board_that_was_unplugged_is_refused(tmp_path: Path) -> None:
+def test_the_trip_of_a_board_that_was_unplugged_is_recorded_for_when_it_is_back(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "machine")
     machine.plug(STICK)
     backend = looking(machine, Host(tmp_path))
     [info] = backend.probe()
     machine.unplug(STICK)
-    with pytest.raises(DeviceGone):
-        backend.trip(info, "its miner was stopped")
-    assert not (tmp_path / "asic").exists()
+    backend.trip(info, "its miner was stopped")
+    assert len(Latches(tmp_path).ages_s("GSF1")) == 1
+
+
+def test_a_trip_and_the_probe_agree_on_which_board_is_meant(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.plug(replace(STICK, serial=None))
+    backend = looking(machine, Host(tmp_path))
+    [info] = backend.probe()
+    backend.trip(info, "its miner was stopped")
+    assert len(Latches(tmp_path).ages_s("1-1")) == 1
+    [rests] = backend.probe()
+    assert rests.resting is not None
+
+
+def test_turning_a_board_off_loads_no_compiler(
+    bus: VirtualBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def compiler() -> None:
+        raise AssertionError("llvmlite takes seconds to load on a small computer")
+
+    monkeypatch.setattr(native, "host_features", compiler)
+    backend = AsicBackend(AsicOptions(), Host(tmp_path), buses=(bus,))
+    for info in backend.probe():
+        backend.turn_off(info)
 
 
 def test_sticks_of_one_serial_number_are_told_apart_by_their_ports(tmp_path: Path) -> None:

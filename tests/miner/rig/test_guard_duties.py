@@ -17,9 +17,9 @@ from miner.rig.guard_duties import MinerOff
 from miner.rig.inventory import Found, Inventory
 from miner.rig.locks import lock_device
 
-FIRST, SECOND = (
+FIRST, SECOND, THIRD = (
     DeviceInfo(f"asic:{name}", "asic", Kind.ASIC, "a board", capabilities=frozenset({Capability.FREQUENCY}))
-    for name in "AB"
+    for name in "ABC"
 )
 
 
@@ -30,12 +30,15 @@ class Boards:
 
     def __init__(self) -> None:
         self.there = [FIRST, SECOND]
+        self.probes = 0
         self.ready = 0
         self.trips: list[tuple[str, str]] = []
         self.turned_off: list[str] = []
         self.breaks: BackendError | None = None
+        self.breaks_for: list[str] = ["asic:A", "asic:B"]
 
     def probe(self) -> list[DeviceInfo]:
+        self.probes += 1
         return self.there
 
     def open(self, info: DeviceInfo) -> Device:
@@ -45,7 +48,7 @@ class Boards:
         raise AssertionError
 
     def turn_off(self, info: DeviceInfo) -> None:
-        if self.breaks:
+        if self.breaks and info.id in self.breaks_for:
             raise self.breaks
         self.turned_off.append(info.id)
 
@@ -56,7 +59,7 @@ class Boards:
         self.ready += 1
 
     def trip(self, info: DeviceInfo, reason: str) -> None:
-        if self.breaks:
+        if self.breaks and info.id in self.breaks_for:
             raise self.breaks
         self.trips.append((info.id, reason))
 
@@ -129,13 +132,31 @@ def test_what_is_on_held_by_another_miner_or_not_there_is_not_called_off(
     assert "unplug it" in said.entries[-1]["hint"]
 
 
+def test_devices_that_the_guard_knows_are_recorded_and_turned_off_without_another_probe(
+    boards: Boards, tmp_path: Path, said: LogCapture
+) -> None:
+    guard = duties(tmp_path)
+    guard.record(["asic:A", "asic:B"], "stopped")
+    assert guard.turn_off("asic:A")
+    assert boards.probes == 0, "the devices have power while a probe takes its time"
+
+
+def test_a_device_that_was_plugged_in_after_the_guard_had_begun_is_found_by_another_probe(
+    boards: Boards, tmp_path: Path, said: LogCapture
+) -> None:
+    guard = duties(tmp_path)
+    boards.there = [FIRST, SECOND, THIRD]
+    guard.record(["asic:A", "asic:C"], "stopped")
+    assert boards.trips == [("asic:A", "stopped"), ("asic:C", "stopped")]
+    assert guard.turn_off("asic:C")
+    assert boards.turned_off == ["asic:C"]
+
+
 def test_one_trip_that_cannot_be_recorded_keeps_out_no_other(boards: Boards, tmp_path: Path, said: LogCapture) -> None:
     guard = duties(tmp_path)
-    boards.there = [SECOND]
-    guard.record(["asic:A", "asic:B"], "stopped")
+    boards.breaks, boards.breaks_for = DeviceGone("unplugged"), ["asic:A"]
+    guard.record(["asic:A", "asic:Z", "asic:B"], "stopped")
     assert boards.trips == [("asic:B", "stopped")]
-    boards.breaks = DeviceGone("unplugged")
-    guard.record(["asic:B"], "stopped")
     assert events(said).count(("trip_not_recorded", "warning")) == 2
 
 

@@ -56,6 +56,16 @@ Shell(socket.socket(fileno=0), miner, Duties(), Watch(time.monotonic(), silence_
 tell("left")
 """
 
+IDLE = """
+import sys
+from miner.rig import guard_process
+class Nothing:
+    def __init__(self, load): ...
+    def ready(self): return True
+guard_process.Loading = Nothing
+guard_process.main(sys.argv[1:])
+"""
+
 
 @contextmanager
 def miner(told: Path, pidfd: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -181,3 +191,21 @@ def test_what_could_not_be_loaded_is_loaded_when_it_is_needed(capsys: pytest.Cap
     until(duties.ready)
     assert duties.turn_off("asic:A")
     assert "half a file" in capsys.readouterr().err
+
+
+def test_the_signals_that_end_a_miner_do_not_end_its_guard() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(30.0)
+
+    def answers() -> bool:
+        ours.send(b".")
+        return ours.recv(16) == b"."
+
+    with ours, subprocess.Popen([sys.executable, "-c", IDLE, str(os.getpid()), "-"], stdin=theirs) as guard:
+        theirs.close()
+        assert answers()
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
+            guard.send_signal(signal.Signals[name])
+            assert answers(), name
+        ours.close()
+        assert guard.wait(30.0) == 0

@@ -174,7 +174,7 @@ def test_devices_are_held_before_the_first_reading_and_as_the_file_says_from_the
 
 
 def test_a_file_that_says_something_else_with_every_reading_does_not_flood_the_log(tmp_path: Path) -> None:
-    words, now, devices = [""], [0.0], Devices()
+    words, now, devices = ["it says '0.0'"], [0.0], Devices()
     interlock = Interlock(tmp_path / "value", devices, read=lambda _: words[0], clock=lambda: now[0])
     with capture_logs() as logs:
         interlock.start()

@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from backends.asic.usb import holder
 from backends.asic.usb.holder import Holder, OneLook, holders, sentence
 from tests.backends.asic.usb.sysfs_tree import Machine
 
@@ -39,6 +42,11 @@ def test_a_program_cannot_write_its_name_into_a_terminal(tmp_path: Path) -> None
 
 def test_a_machine_that_hides_its_processes_holds_nothing(tmp_path: Path) -> None:
     assert holders([Path("/dev/null")], tmp_path / "absent") == []
+
+
+def test_nobody_is_looked_up_where_no_file_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holder, "_pids", pytest.fail)
+    assert holders([]) == []
 
 
 def test_this_process_is_found_in_the_real_proc(tmp_path: Path) -> None:

@@ -103,3 +103,23 @@ def test_looking_loads_neither_pyusb_nor_llvm() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_opening_a_device_needs_is_loaded_ahead_and_no_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(real.ctypes, "CDLL", lambda path: loaded.append(str(path)))
+    before = threading.active_count()
+    real.preload()
+    assert any("libusb" in path for path in loaded)
+    assert {"usb.core", "usb.util", "usb.backend.libusb1"} <= sys.modules.keys()
+    assert threading.active_count() == before
+
+
+def test_a_library_that_cannot_be_loaded_ahead_is_left_to_the_opening_of_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(path: object) -> None:
+        raise OSError(f"{path}: wrong ELF class")
+
+    monkeypatch.setattr(real.ctypes, "CDLL", broken)
+    real.preload()
