@@ -7,6 +7,7 @@ import io
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -104,9 +105,21 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(part for part in parts if part != "__init__"), path
 
 
-def imports(name: str, path: Path) -> Iterator[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Its syntax, read once for all the tests that look at it."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(name: str, path: Path) -> tuple[str, ...]:
+    """The modules that a module imports, and the names that it imports from them."""
+    return tuple(_imports(name, path))
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -119,6 +132,7 @@ def imports(name: str, path: Path) -> Iterator[str]:
 
 
 MODULES = list(modules())
+NAMES = {name for name, _ in MODULES}
 
 
 def rooms_of(name: str) -> Iterator[tuple[str, str]]:
@@ -130,13 +144,13 @@ def rooms_of(name: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
 def test_a_module_imports_only_what_is_below_it(name: str, path: Path) -> None:
-    floor, rooms, known = name.split(".", maxsplit=1)[0], dict(rooms_of(name)), {module for module, _ in MODULES}
+    floor, rooms = name.split(".", maxsplit=1)[0], dict(rooms_of(name))
     for target in imports(name, path):
         target_floor = target.split(".")[0]
         if target_floor in PACKAGES and target_floor != floor:
             assert target_floor in BELOW[floor], f"{name} reaches up to {target}"
         for folder, there in rooms_of(target):
-            if folder in rooms and there != rooms[folder] and f"{folder}.{there}" in known:
+            if folder in rooms and there != rooms[folder] and f"{folder}.{there}" in NAMES:
                 assert there in ROOMS[folder][rooms[folder]], f"{name} reaches across to {target}"
 
 
@@ -155,7 +169,7 @@ def test_the_house_has_no_more_rooms_than_a_newcomer_can_know() -> None:
 def behind_the_face(path: Path) -> Iterator[str]:
     """What a file imports, or names to import it later, of native/ but the names that native/__init__ gives away."""
     modules = {name for name, _ in MODULES if name.startswith("native.")}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("native."))
         elif isinstance(node, ast.ImportFrom) and node.module == "native":
@@ -245,7 +259,7 @@ def memorable(value: object) -> bool:
 def test_no_two_modules_hold_the_same_constant() -> None:
     homes: defaultdict[tuple[bool, object], set[str]] = defaultdict(set)
     for name, path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Constant) and memorable(node.value):
                 homes[name.startswith(EMULATION), node.value].add(name)
     twice = {

@@ -35,6 +35,8 @@ from miner.rig.selection import SelectionError, rest_text, select
 from miner.sources.base import Source, SourceError
 from miner.telemetry.guard import TelemetryError
 
+LEFT_BEHIND_S = 0.5  # a thread that is about to end gets so long
+
 log = structlog.get_logger(__name__)
 
 
@@ -93,12 +95,12 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
     gc.disable()  # modules loaded at the start are no garbage; searching them takes a tenth of the start
     from miner.commands.mine import mine  # noqa: PLC0415  the other commands answer without loading what mining needs
 
+    before = threading.enumerate()
     try:
         status = mine(arguments, loaded)
     finally:
         gc.enable()
-    busy = [thread.name for thread in threading.enumerate() if thread.daemon]
-    if busy:
+    if busy := _left_behind(before):
         # A compiler or a longpoll cannot be interrupted, and Python's own clean-up would crash it.
         log.debug("left_behind", threads=busy)
         for stream in (sys.stdout, sys.stderr):
@@ -106,6 +108,15 @@ def _mine(arguments: Arguments, loaded: Loaded) -> int:
                 stream.flush()
         os._exit(status)
     return status
+
+
+def _left_behind(before: Sequence[threading.Thread]) -> list[str]:
+    """The names of the daemon threads that mining began and that do not end within LEFT_BEHIND_S."""
+    until = time.monotonic() + LEFT_BEHIND_S
+    mine = [thread for thread in threading.enumerate() if thread.daemon and thread not in before]
+    for thread in mine:
+        thread.join(max(0.0, until - time.monotonic()))
+    return [thread.name for thread in mine if thread.is_alive()]
 
 
 def _devices(configuration: Configuration, *, as_json: bool) -> int:

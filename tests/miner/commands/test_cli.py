@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.request
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from miner.commands import cli as cli_module
 from miner.commands.cli import main
 from tests.running import PATIENCE_S, Home, Miner, home, summary_of
 from tests.virtual.pool import VirtualPool
@@ -245,6 +247,24 @@ def test_a_state_folder_that_cannot_be_written_costs_the_embedded_chain_only_its
     miner = start(*QUICK, "--blocks", "1", "--state-dir", "/proc/angara")
     assert miner.ended() == 0, miner.output()
     assert "nothing_is_kept" in miner.output()
+
+
+def test_only_threads_that_mining_began_and_that_do_not_end_are_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_module, "LEFT_BEHIND_S", 0.05)
+    released, quick = threading.Event(), threading.Event()
+    early, stuck, ending = (
+        threading.Thread(target=event.wait, name=name, daemon=True)
+        for event, name in ((released, "early"), (released, "stuck"), (quick, "ending"))
+    )
+    early.start()
+    before = threading.enumerate()
+    try:
+        stuck.start()
+        ending.start()
+        quick.set()
+        assert cli_module._left_behind(before) == ["stuck"]
+    finally:
+        released.set()
 
 
 @pytest.fixture
